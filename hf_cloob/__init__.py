@@ -1,0 +1,46 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""CLOOB and its relatives for Hugging Face: train, understand, publish and use contrastive vision-language models."""
+
+from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, AutoProcessor
+
+from .configuration_cloob import CloobConfig
+from .hopfield import hopfield_retrieval
+from .losses_contrastive import clip_loss, cloob_loss, info_loob_loss, info_nce_loss, sigmoid_loss
+from .losses_regularization import alignment_loss, cross_modal_uniformity_loss, uniformity_loss
+from .modeling_cloob import (
+    CloobModel,
+    CloobOutput,
+    CloobTextModelOutput,
+    CloobTextModelWithProjection,
+    CloobVisionModelOutput,
+    CloobVisionModelWithProjection,
+)
+from .processing_cloob import CloobProcessor
+
+__version__ = "0.1.0"
+
+AutoConfig.register("cloob", CloobConfig, exist_ok=True)
+AutoModel.register(CloobConfig, CloobModel, exist_ok=True)
+AutoModelForZeroShotImageClassification.register(CloobConfig, CloobModel, exist_ok=True)
+AutoProcessor.register(CloobConfig, CloobProcessor, exist_ok=True)
+
+__all__ = [
+    "CloobConfig",
+    "CloobModel",
+    "CloobOutput",
+    "CloobProcessor",
+    "CloobTextModelOutput",
+    "CloobTextModelWithProjection",
+    "CloobVisionModelOutput",
+    "CloobVisionModelWithProjection",
+    "alignment_loss",
+    "clip_loss",
+    "cloob_loss",
+    "cross_modal_uniformity_loss",
+    "hopfield_retrieval",
+    "info_loob_loss",
+    "info_nce_loss",
+    "sigmoid_loss",
+    "uniformity_loss",
+]

@@ -1,0 +1,70 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""From a tower's states to one vector: the tower's own pooled output, a mean, the first or the last token."""
+
+import torch
+from transformers.utils import ModelOutput
+
+
+def pool_text(outputs: ModelOutput, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
+    """Pool token states.
+
+    Args:
+        outputs: output of a text tower, `last_hidden_state` (batch_size, num_tokens, width).
+        attention_mask: (batch_size, num_tokens), 1 for tokens and 0 for padding; None if nothing is padded.
+        pooling: "auto", "pooler", "mean", "first" or "last", see `CloobConfig.text_pooling`.
+
+    Returns:
+        (batch_size, width).
+
+    Raises:
+        ValueError: for "pooler" when the tower has no pooled output.
+    """
+    if pooling in ("auto", "pooler"):
+        pooled = _own_pooled_output(outputs, pooling)
+        if pooled is not None:
+            return pooled
+    states = outputs.last_hidden_state
+    if pooling == "first":
+        return states[:, 0]
+    if attention_mask is None:
+        return states[:, -1] if pooling == "last" else states.mean(dim=1)
+    if pooling == "last":
+        positions = torch.arange(states.shape[1], device=states.device)
+        last = (attention_mask.long() * positions).argmax(dim=1)
+        return states[torch.arange(states.shape[0], device=states.device), last]
+    weights = attention_mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
+
+
+def pool_image(outputs: ModelOutput, pooling: str) -> torch.Tensor:
+    """Pool the states of a vision tower.
+
+    Args:
+        outputs: output of a vision tower; states (batch_size, num_patches, width) or (batch_size, width, height,
+            width of the map).
+        pooling: "auto", "pooler", "mean" or "first", see `CloobConfig.vision_pooling`.
+
+    Returns:
+        (batch_size, width).
+
+    Raises:
+        ValueError: for "pooler" when the tower has no pooled output, or "first" on a convolutional map.
+    """
+    if pooling in ("auto", "pooler"):
+        pooled = _own_pooled_output(outputs, pooling)
+        if pooled is not None:
+            return pooled.flatten(1)
+    states = outputs.last_hidden_state
+    if states.dim() == 4:
+        if pooling == "first":
+            raise ValueError("vision_pooling='first' needs a tower of patch tokens, this one returns a feature map.")
+        return states.mean(dim=(2, 3))
+    return states[:, 0] if pooling == "first" else states.mean(dim=1)
+
+
+def _own_pooled_output(outputs: ModelOutput, pooling: str) -> torch.Tensor | None:
+    pooled = getattr(outputs, "pooler_output", None)
+    if pooled is None and pooling == "pooler":
+        raise ValueError("pooling='pooler' needs a tower with a pooled output; this one has none: use 'mean'.")
+    return pooled
