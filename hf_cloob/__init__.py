@@ -8,14 +8,8 @@ from .configuration_cloob import CloobConfig
 from .hopfield import hopfield_retrieval
 from .losses_contrastive import clip_loss, cloob_loss, info_loob_loss, info_nce_loss, sigmoid_loss
 from .losses_regularization import alignment_loss, cross_modal_uniformity_loss, uniformity_loss
-from .modeling_cloob import (
-    CloobModel,
-    CloobOutput,
-    CloobTextModelOutput,
-    CloobTextModelWithProjection,
-    CloobVisionModelOutput,
-    CloobVisionModelWithProjection,
-)
+from .modeling_cloob import CloobModel, CloobTextModelWithProjection, CloobVisionModelWithProjection
+from .outputs_cloob import CloobOutput, CloobTextModelOutput, CloobVisionModelOutput
 from .processing_cloob import CloobProcessor
 
 __version__ = "0.1.0"

@@ -11,7 +11,12 @@ from transformers.utils import logging
 
 
 def encode_images(
-    model, images: Sequence, processor, batch_size: int = 64, convert_to_numpy: bool = False, show_progress: bool = False
+    model,
+    images: Sequence,
+    processor,
+    batch_size: int = 64,
+    convert_to_numpy: bool = False,
+    show_progress: bool = False,
 ):
     """Embed images with a dual encoder in evaluation mode, without gradients and without retrieval.
 

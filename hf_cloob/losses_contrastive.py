@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from .hopfield import hopfield_retrieval
-from .validation import checked_pair, checked_scale
+from .validation import checked_number, checked_pair, checked_scale
 
 Scale = float | torch.Tensor
 
@@ -166,14 +166,14 @@ def sigmoid_loss(
         0-d loss in nats per pair (the sum over all combinations divided by batch_size).
 
     Raises:
-        ValueError: for fewer than two pairs, unequal shapes, non-finite values or an invalid scale.
+        ValueError: for fewer than two pairs, unequal shapes, non-finite values or an invalid scale or bias.
 
     Source: Zhai et al. 2023 (SigLIP, arXiv 2303.15343), algorithm 1.
     """
     image_embeds, text_embeds = checked_pair(image_embeds, text_embeds)
     with torch.autocast(image_embeds.device.type, enabled=False):
         scale = checked_scale(inverse_temperature, "inverse_temperature", image_embeds)
-        bias = bias.reshape(()).to(image_embeds) if isinstance(bias, torch.Tensor) else bias
+        bias = checked_number(bias, "bias", image_embeds)
         logits = scale * (image_embeds @ text_embeds.T) + bias
         signs = 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device) - 1
         return -F.logsigmoid(signs * logits).sum() / len(logits)

@@ -54,7 +54,7 @@ def uniformity_loss(embeds: torch.Tensor, t: float = 2.0) -> torch.Tensor:
     """
     if embeds.dim() != 2 or embeds.shape[0] < 2:
         raise ValueError(
-            f"embeds must have the shape (batch_size, projection_dim) with at least two rows, got {tuple(embeds.shape)}."
+            f"embeds must have the shape (batch_size, projection_dim), at least two rows, got {tuple(embeds.shape)}."
         )
     checked_finite(embeds, "embeds")
     (embeds,) = full_precision(embeds)

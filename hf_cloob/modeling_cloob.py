@@ -3,11 +3,10 @@
 """CloobModel: two towers, Hopfield retrieval and a contrastive loss over the global batch."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, CLIPModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, CLIPModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
@@ -18,83 +17,23 @@ from .distributed import all_gather_with_grad
 from .encoding import encode_images, encode_texts
 from .losses_contrastive import clip_loss, cloob_loss, sigmoid_loss
 from .losses_regularization import alignment_loss, cross_modal_uniformity_loss, uniformity_loss
+from .outputs_cloob import CloobOutput, CloobTextModelOutput, CloobVisionModelOutput
 from .pooling import pool_image, pool_text
-from .projection import MLPProjection, build_projection
+from .projection import build_projection
 from .towers import build_tower, pooled_width
 
 logger = logging.get_logger(__name__)
 
-HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder", "trust_remote_code")
+HUB_KEYWORDS = (
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "token",
+    "revision",
+    "subfolder",
+    "trust_remote_code",
+)
 MAX_LOGIT_SCALE = math.log(100.0)
-
-
-@dataclass
-class CloobOutput(ModelOutput):
-    """Output of [`CloobModel`].
-
-    Args:
-        loss: 0-d, the weighted total over the global batch; with `return_loss=True` only.
-        logits_per_image: (image_batch_size, text_batch_size), t * cosine (+ bias for "sigmoid"), local batch.
-        logits_per_text: (text_batch_size, image_batch_size), its transpose.
-        text_embeds: (text_batch_size, projection_dim), L2-normalized.
-        image_embeds: (image_batch_size, projection_dim), L2-normalized.
-        text_model_output: output of the text tower; its pooler_output is the projected embedding, not normalized.
-        vision_model_output: the same of the vision tower.
-        contrastive_loss: 0-d, unweighted, detached part of the loss.
-        alignment_loss: 0-d, unweighted, detached; None when its weight is 0.
-        uniformity_loss: 0-d, mean over both modalities, unweighted, detached; None when its weight is 0.
-        cross_modal_uniformity_loss: 0-d, unweighted, detached; None when its weight is 0.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits_per_image: torch.FloatTensor | None = None
-    logits_per_text: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
-    image_embeds: torch.FloatTensor | None = None
-    text_model_output: BaseModelOutputWithPooling | None = None
-    vision_model_output: BaseModelOutputWithPooling | None = None
-    contrastive_loss: torch.FloatTensor | None = None
-    alignment_loss: torch.FloatTensor | None = None
-    uniformity_loss: torch.FloatTensor | None = None
-    cross_modal_uniformity_loss: torch.FloatTensor | None = None
-
-    def to_tuple(self) -> tuple:
-        """All fields that are set, the towers' outputs as tuples too."""
-        return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
-
-
-@dataclass
-class CloobTextModelOutput(ModelOutput):
-    """Output of [`CloobTextModelWithProjection`].
-
-    Args:
-        text_embeds: (batch_size, projection_dim), projected and not normalized, as CLIP's.
-        last_hidden_state: (batch_size, num_tokens, width).
-        hidden_states: one (batch_size, num_tokens, width) per layer, if asked for.
-        attentions: one (batch_size, num_heads, num_tokens, num_tokens) per layer, if asked for.
-    """
-
-    text_embeds: torch.FloatTensor | None = None
-    last_hidden_state: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-@dataclass
-class CloobVisionModelOutput(ModelOutput):
-    """Output of [`CloobVisionModelWithProjection`].
-
-    Args:
-        image_embeds: (batch_size, projection_dim), projected and not normalized, as CLIP's.
-        last_hidden_state: states of the tower.
-        hidden_states: states of every layer, if asked for.
-        attentions: attention weights of every layer, if asked for.
-    """
-
-    image_embeds: torch.FloatTensor | None = None
-    last_hidden_state: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
 
 
 class CloobPreTrainedModel(PreTrainedModel):
@@ -140,7 +79,8 @@ class CloobPreTrainedModel(PreTrainedModel):
             if module.sigmoid_bias is not None:
                 init.constant_(module.sigmoid_bias, self.config.logit_bias_init_value)
 
-    def _text_features(self, input_ids, attention_mask, **kwargs) -> BaseModelOutputWithPooling:
+    def pooled_text_states(self, input_ids, attention_mask=None, **kwargs) -> BaseModelOutputWithPooling:
+        """Run the text tower alone; `pooler_output` (batch_size, width) is pooled and not projected."""
         if input_ids is None:
             raise ValueError("input_ids is missing: pass the tokens of the texts, (batch_size, num_tokens).")
         limit = getattr(self.config.text_config, "max_position_embeddings", None)
@@ -151,8 +91,11 @@ class CloobPreTrainedModel(PreTrainedModel):
             )
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
         outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-        pooled = pool_text(outputs, attention_mask, self.config.text_pooling)
-        return _with_pooled(outputs, self.text_projection(pooled))
+        return _with_pooled(outputs, pool_text(outputs, attention_mask, self.config.text_pooling))
+
+    def _text_features(self, input_ids, attention_mask, **kwargs) -> BaseModelOutputWithPooling:
+        outputs = self.pooled_text_states(input_ids, attention_mask, **kwargs)
+        return _with_pooled(outputs, self.text_projection(outputs.pooler_output))
 
     def _image_features(self, pixel_values, **kwargs) -> BaseModelOutputWithPooling:
         if pixel_values is None:
@@ -249,6 +192,8 @@ class CloobModel(CloobPreTrainedModel):
         return_loss: bool | None = None,
         token_type_ids: torch.LongTensor | None = None,
         interpolate_pos_encoding: bool = False,
+        text_pooler_output: torch.FloatTensor | None = None,
+        retrieval_weight: float = 1.0,
         **kwargs: Unpack[TransformersKwargs],
     ) -> CloobOutput:
         """Embed images and texts and score every combination.
@@ -263,6 +208,10 @@ class CloobModel(CloobPreTrainedModel):
                 gradients over the local pairs, without communication.
             token_type_ids: (text_batch_size, num_tokens), for towers that take them.
             interpolate_pos_encoding: let a ViT take images of another size than it was made for.
+            text_pooler_output: (text_batch_size, width of the text tower), pooled states of a frozen text tower that
+                were computed before (see `pooled_text_states`), instead of input_ids.
+            retrieval_weight: share in [0, 1] of the loss with retrieval; the rest is the same loss without. A warm-up
+                from 0 to 1 spares InfoLOOB the collapse that retrieval rewards at the start of training.
 
         Returns:
             [`CloobOutput`]
@@ -272,14 +221,17 @@ class CloobModel(CloobPreTrainedModel):
         """
         image_kwargs = {"interpolate_pos_encoding": True} if interpolate_pos_encoding else {}
         vision_outputs = self.get_image_features(pixel_values, **image_kwargs, **kwargs)
-        text_outputs = self.get_text_features(input_ids, attention_mask, position_ids, token_type_ids, **kwargs)
+        if text_pooler_output is None:
+            text_outputs = self.get_text_features(input_ids, attention_mask, position_ids, token_type_ids, **kwargs)
+        else:
+            text_outputs = BaseModelOutputWithPooling(pooler_output=self.text_projection(text_pooler_output))
         image_embeds = _l2_normalize(vision_outputs.pooler_output)
         text_embeds = _l2_normalize(text_outputs.pooler_output)
 
         logits_per_text = self.logit_scale.exp() * (text_embeds @ image_embeds.T)
         if self.sigmoid_bias is not None:
             logits_per_text = logits_per_text + self.sigmoid_bias
-        losses = self.compute_losses(image_embeds, text_embeds) if return_loss else {}
+        losses = self.compute_losses(image_embeds, text_embeds, retrieval_weight) if return_loss else {}
         return CloobOutput(
             logits_per_image=logits_per_text.T,
             logits_per_text=logits_per_text,
@@ -290,12 +242,15 @@ class CloobModel(CloobPreTrainedModel):
             **losses,
         )
 
-    def compute_losses(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> dict[str, torch.Tensor]:
+    def compute_losses(
+        self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, retrieval_weight: float = 1.0
+    ) -> dict[str, torch.Tensor]:
         """The configured objective and its unweighted, detached parts.
 
         Args:
             image_embeds: (local_batch_size, projection_dim), L2-normalized.
             text_embeds: (local_batch_size, projection_dim), L2-normalized.
+            retrieval_weight: share in [0, 1] of the contrastive loss with retrieval, see `forward`.
 
         Returns:
             "loss" and the parts that the configuration asks for, as named in [`CloobOutput`].
@@ -304,7 +259,8 @@ class CloobModel(CloobPreTrainedModel):
         if self.training and torch.is_grad_enabled():
             image_embeds, text_embeds = all_gather_with_grad(image_embeds, text_embeds)
         scale = self.logit_scale.exp()
-        parts = {"contrastive_loss": self._contrastive_loss(image_embeds, text_embeds, scale)}
+        contrastive = self._contrastive_loss(image_embeds, text_embeds, scale, retrieval_weight)
+        parts = {"contrastive_loss": contrastive}
         weights = {"contrastive_loss": 1.0}
         # InfoLOOB carries a leading tau and is a sum over directions: the same factor keeps the weights comparable.
         regularizer_scale = 2 / scale if config.contrastive_loss == "infoloob" else 1.0
@@ -320,13 +276,23 @@ class CloobModel(CloobPreTrainedModel):
         total = sum(weights[name] * part for name, part in parts.items())
         return {"loss": total, **{name: part.detach() for name, part in parts.items()}}
 
-    def _contrastive_loss(self, image_embeds, text_embeds, scale: torch.Tensor) -> torch.Tensor:
+    def _contrastive_loss(self, image_embeds, text_embeds, scale: torch.Tensor, retrieval_weight: float):
         config = self.config
-        if config.contrastive_loss == "infoloob":
-            return cloob_loss(image_embeds, text_embeds, scale, config.hopfield_scale)
-        if config.contrastive_loss == "infonce":
-            return clip_loss(image_embeds, text_embeds, scale, config.label_smoothing, config.hopfield_scale)
-        return sigmoid_loss(image_embeds, text_embeds, scale, self.sigmoid_bias)
+        if config.contrastive_loss == "sigmoid":
+            return sigmoid_loss(image_embeds, text_embeds, scale, self.sigmoid_bias)
+        if not 0.0 <= retrieval_weight <= 1.0:
+            raise ValueError(f"retrieval_weight must be in [0, 1], got {retrieval_weight}.")
+
+        def loss(hopfield_scale: float | None) -> torch.Tensor:
+            if config.contrastive_loss == "infoloob":
+                return cloob_loss(image_embeds, text_embeds, scale, hopfield_scale)
+            return clip_loss(image_embeds, text_embeds, scale, config.label_smoothing, hopfield_scale)
+
+        if config.hopfield_scale is None or retrieval_weight == 1.0:
+            return loss(config.hopfield_scale)
+        if retrieval_weight == 0.0:
+            return loss(None)
+        return torch.lerp(loss(None), loss(config.hopfield_scale), retrieval_weight)
 
     def encode_images(self, images, processor, batch_size: int = 64, **kwargs):
         """Normalized image embeddings (num_images, projection_dim); see `encoding.encode_images`."""
@@ -346,13 +312,16 @@ class CloobModel(CloobPreTrainedModel):
 
     @classmethod
     def from_vision_text_pretrained(
-        cls, vision_model_name_or_path: str, text_model_name_or_path: str, **kwargs
+        cls,
+        vision_model_name_or_path: str | dict | PreTrainedConfig,
+        text_model_name_or_path: str | dict | PreTrainedConfig,
+        **kwargs,
     ) -> "CloobModel":
         """Join a pretrained vision tower and a pretrained text tower; the projections start at random.
 
         Args:
             vision_model_name_or_path: folder or Hub id of a vision model, or of a dual encoder whose vision tower
-                is taken.
+                is taken. A configuration, or a dict with `model_type`, instead of a name starts the tower at random.
             text_model_name_or_path: the same for the text tower.
             kwargs: fields of [`CloobConfig`], and `from_pretrained`'s Hub arguments (revision, token, ...).
 
@@ -360,12 +329,15 @@ class CloobModel(CloobPreTrainedModel):
             ValueError: for fields that contradict each other.
         """
         hub = {name: kwargs.pop(name) for name in HUB_KEYWORDS if name in kwargs}
-        vision_model = _pretrained_tower(vision_model_name_or_path, "vision", hub)
-        text_model = _pretrained_tower(text_model_name_or_path, "text", hub)
-        config = CloobConfig(vision_config=vision_model.config, text_config=text_model.config, **kwargs)
-        model = cls(config)
-        _copy_weights(vision_model, model.vision_model)
-        _copy_weights(text_model, model.text_model)
+        towers = {"vision": vision_model_name_or_path, "text": text_model_name_or_path}
+        pretrained = {
+            side: _pretrained_tower(name, side, hub) for side, name in towers.items() if isinstance(name, str)
+        }
+        configs = {f"{side}_config": tower.config for side, tower in pretrained.items()}
+        configs |= {f"{side}_config": tower for side, tower in towers.items() if side not in pretrained}
+        model = cls(CloobConfig(**configs, **kwargs))
+        for side, tower in pretrained.items():
+            _copy_weights(tower, getattr(model, f"{side}_model"))
         return model
 
     @classmethod
@@ -503,10 +475,7 @@ def _copy_weights(source: nn.Module, target: nn.Module) -> None:
 
 __all__ = [
     "CloobModel",
-    "CloobOutput",
     "CloobPreTrainedModel",
-    "CloobTextModelOutput",
     "CloobTextModelWithProjection",
-    "CloobVisionModelOutput",
     "CloobVisionModelWithProjection",
 ]

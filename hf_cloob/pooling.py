@@ -12,7 +12,7 @@ def pool_text(outputs: ModelOutput, attention_mask: torch.Tensor | None, pooling
     Args:
         outputs: output of a text tower, `last_hidden_state` (batch_size, num_tokens, width).
         attention_mask: (batch_size, num_tokens), 1 for tokens and 0 for padding; None if nothing is padded.
-        pooling: "auto", "pooler", "mean", "first" or "last", see `CloobConfig.text_pooling`.
+        pooling: "auto", "pooler", "mean", "first" or "last" (unmasked token), see `CloobConfig.text_pooling`.
 
     Returns:
         (batch_size, width).
@@ -25,14 +25,13 @@ def pool_text(outputs: ModelOutput, attention_mask: torch.Tensor | None, pooling
         if pooled is not None:
             return pooled
     states = outputs.last_hidden_state
-    if pooling == "first":
-        return states[:, 0]
     if attention_mask is None:
-        return states[:, -1] if pooling == "last" else states.mean(dim=1)
-    if pooling == "last":
-        positions = torch.arange(states.shape[1], device=states.device)
-        last = (attention_mask.long() * positions).argmax(dim=1)
-        return states[torch.arange(states.shape[0], device=states.device), last]
+        attention_mask = torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
+    if pooling in ("first", "last"):
+        # argmax takes the first of equals: the first unmasked token, or the last one counted from the end.
+        mask = attention_mask.long()
+        place = mask.argmax(dim=1) if pooling == "first" else mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+        return states[torch.arange(states.shape[0], device=states.device), place]
     weights = attention_mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
 

@@ -48,7 +48,7 @@ def checked_pair(
 
 
 def checked_finite(embeds: torch.Tensor, name: str) -> torch.Tensor:
-    """Raise ValueError if a CPU tensor of embeddings is not floating point or holds NaN or infinity, naming the rows."""
+    """Raise ValueError if embeddings are not floating point or, on the CPU, not finite; name the rows."""
     if not embeds.is_floating_point():
         raise ValueError(f"{name} must be floating point, got {embeds.dtype}.")
     if embeds.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -56,24 +56,35 @@ def checked_finite(embeds: torch.Tensor, name: str) -> torch.Tensor:
         if not finite.all():
             rows = (~finite).reshape(embeds.shape[0], -1).any(dim=1).nonzero().flatten().tolist()
             raise ValueError(
-                f"{name} holds NaN or infinite values in {len(rows)} of {embeds.shape[0]} rows, the first are {rows[:5]}: "
-                "embeddings must be finite."
+                f"{name} holds NaN or infinite values in {len(rows)} of {embeds.shape[0]} rows, the first are "
+                f"{rows[:5]}; embeddings must be finite."
             )
     return embeds
 
 
 def checked_scale(scale: float | torch.Tensor, name: str, like: torch.Tensor) -> torch.Tensor:
-    """Return a positive scale as a 0-d tensor of `like`'s dtype and device.
-
-    A Python number is checked. A tensor is only reshaped and cast: reading its value would synchronize the device.
+    """Return a positive scale as a 0-d tensor of `like`'s dtype and device; see `checked_number`.
 
     Raises:
         ValueError: if a Python number is not finite and positive, or a tensor has more than one element.
     """
-    if isinstance(scale, torch.Tensor):
-        if scale.numel() != 1:
-            raise ValueError(f"{name} must be a float or a tensor with one element, got shape {tuple(scale.shape)}.")
-        return scale.reshape(()).to(device=like.device, dtype=like.dtype)
-    if not math.isfinite(scale) or scale <= 0:
+    if not isinstance(scale, torch.Tensor) and not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"{name} must be a finite number above 0, got {scale}.")
-    return torch.tensor(float(scale), dtype=like.dtype, device=like.device)
+    return checked_number(scale, name, like)
+
+
+def checked_number(number: float | torch.Tensor, name: str, like: torch.Tensor) -> torch.Tensor:
+    """Return a number as a 0-d tensor of `like`'s dtype and device.
+
+    A Python number is checked. A tensor is only reshaped and cast: reading its value would synchronize the device.
+
+    Raises:
+        ValueError: if a Python number is not finite, or a tensor has more than one element.
+    """
+    if isinstance(number, torch.Tensor):
+        if number.numel() != 1:
+            raise ValueError(f"{name} must be a float or a tensor with one element, got shape {tuple(number.shape)}.")
+        return number.reshape(()).to(device=like.device, dtype=like.dtype)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number, got {number}.")
+    return torch.tensor(float(number), dtype=like.dtype, device=like.device)

@@ -1,0 +1,63 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""Samples to a batch: captions padded to the longest of the batch, pictures stacked, unreadable ones counted."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class ImageTextCollator:
+    """Collate the samples of `ImageTextPairs`.
+
+    Args:
+        tokenizer: any tokenizer with a padding token.
+        max_length: longer captions are cut to it, their closing token kept; at most the text tower's context length.
+
+    Raises:
+        ValueError: the tokenizer has no padding token, or `max_length` leaves no room for a word.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", max_length: int):
+        if tokenizer.pad_token is None:
+            raise ValueError(f"The tokenizer {type(tokenizer).__name__} has no padding token; set tokenizer.pad_token")
+        num_special = tokenizer.num_special_tokens_to_add()
+        if max_length <= num_special:
+            raise ValueError(f"max_length must exceed the {num_special} special tokens of a caption, got {max_length}")
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch: pixel_values (batch_size, num_channels, image_size, image_size) float32, input_ids and
+        attention_mask (batch_size, sequence_length), text (batch_size strings), index (batch_size,), and `skipped`:
+        cause -> number of samples.
+
+        Raises:
+            ValueError: no sample of the batch is readable.
+        """
+        skipped = dict(Counter(sample["skipped"] for sample in samples if "skipped" in sample))
+        kept = [sample for sample in samples if "skipped" not in sample]
+        if not kept:
+            indices = [sample["index"] for sample in samples]
+            raise ValueError(f"None of the {len(samples)} samples {indices[:8]} … could be read: {skipped}")
+        tokens = self.tokenizer(
+            [sample["text"] for sample in kept],
+            padding="longest",
+            truncation=True,
+            max_length=self.max_length,
+            return_tensors="pt",
+            return_token_type_ids=False,
+            return_attention_mask=True,
+        )
+        return {
+            "pixel_values": torch.stack([sample["pixel_values"] for sample in kept]),
+            "input_ids": tokens["input_ids"],
+            "attention_mask": tokens["attention_mask"],
+            "text": [sample["text"] for sample in kept],
+            "index": torch.tensor([sample["index"] for sample in kept]),
+            "skipped": skipped,
+        }

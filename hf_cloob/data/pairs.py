@@ -1,0 +1,140 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""Image-text pairs as a torch dataset in which a sample is a pure function of its key (epoch, index)."""
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from .sources import clean_captions
+
+if TYPE_CHECKING:
+    import datasets
+
+SampleKey = tuple[int, int]
+ImageTransform = Callable[[Image.Image, random.Random], torch.Tensor]
+
+_MASK = (1 << 64) - 1
+
+
+class ImageTextPairs(torch.utils.data.Dataset):
+    """Pairs of a normalised dataset, drawn by key: neither workers, nor resuming, nor the number of processes matter.
+
+    Every random choice of a sample (its caption, its augmentation) comes from a generator seeded by (seed, epoch,
+    index).
+
+    Args:
+        dataset: columns image, captions (label or main caption first) and maybe concept, as `load_pairs` and
+            `load_emoji` return them; other columns are ignored.
+        transform: takes (RGB picture, random.Random) and returns pixel values (num_channels, image_size, image_size).
+        seed: the run's seed.
+        first_caption_only: always take a row's first caption instead of drawing one.
+        keep_decoded: keep each picture in memory once it is decoded, in every worker: for small corpora of small
+            pictures, where decoding is a good part of a sample's cost.
+
+    Raises:
+        ValueError: a column is missing or a row has no caption.
+    """
+
+    def __init__(
+        self,
+        dataset: "datasets.Dataset",
+        transform: ImageTransform,
+        seed: int = 0,
+        first_caption_only: bool = False,
+        keep_decoded: bool = False,
+    ):
+        from datasets import Image as ImageFeature
+
+        missing = [column for column in ("image", "captions") if column not in dataset.column_names]
+        if missing:
+            raise ValueError(
+                f"The pairs lack the columns {missing}; there are {dataset.column_names}. See load_pairs."
+            )
+        self.transform = transform
+        self.seed = seed
+        # Encoded pictures: a broken one then fails where it is decoded, not in the middle of reading a row.
+        self._feature = ImageFeature()
+        self._images = dataset.select_columns(["image"]).cast_column("image", ImageFeature(decode=False))
+        self._decoded: dict[int, Image.Image] | None = {} if keep_decoded else None
+        # Python lists: the sampler asks for the keys of a million samples, one by one.
+        self._captions = [clean_captions(captions) for captions in dataset["captions"][:]]
+        empty = [index for index, captions in enumerate(self._captions) if not captions]
+        if empty:
+            raise ValueError(f"{len(empty)} rows have no caption, the first is row {empty[0]}. See load_pairs.")
+        if first_caption_only:
+            self._captions = [captions[:1] for captions in self._captions]
+        # Prefixes keep a concept's id apart from another pair's caption that reads the same.
+        self._caption_keys = [
+            [f"caption:{normalize_caption(caption)}" for caption in captions] for captions in self._captions
+        ]
+        concepts = dataset["concept"][:] if "concept" in dataset.column_names else [None] * len(self._captions)
+        self._concept_keys = [() if concept is None else (f"concept:{concept}",) for concept in concepts]
+
+    def __len__(self) -> int:
+        return len(self._captions)
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+        """The sample of one key: pixel_values, text and index; or, unreadable, `skipped` (the cause) and index."""
+        epoch, index = key
+        try:
+            image = self._image(index)
+            if image is None:
+                return {"skipped": "missing image", "index": index}
+        except Exception as error:  # decoders raise nearly anything on damaged files, and none may end a run
+            return {"skipped": f"unreadable image ({type(error).__name__})", "index": index}
+        rng = random.Random(sample_seed(self.seed, epoch, index))
+        text = self._captions[index][self._drawn(epoch, index)]
+        return {"pixel_values": self.transform(image, rng), "text": text, "index": index}
+
+    def duplicate_keys(self, epoch: int, index: int) -> tuple[str, ...]:
+        """What no other pair of its batch may share: its concept, if it has one, and the caption drawn for it."""
+        return (self._caption_keys[index][self._drawn(epoch, index)], *self._concept_keys[index])
+
+    def _image(self, index: int) -> Image.Image | None:
+        if self._decoded is not None and index in self._decoded:
+            return self._decoded[index]
+        encoded = self._images[index]["image"]
+        if encoded is None or (encoded["bytes"] is None and encoded["path"] is None):
+            return None
+        image = on_white(self._feature.decode_example(encoded))
+        if self._decoded is not None:
+            self._decoded[index] = image
+        return image
+
+    def _drawn(self, epoch: int, index: int) -> int:
+        num_captions = len(self._captions[index])
+        return 0 if num_captions == 1 else (sample_seed(self.seed, epoch, index) >> 32) % num_captions
+
+
+def sample_seed(seed: int, epoch: int, index: int) -> int:
+    """Mix a run's seed, an epoch and an index into 64 bits (splitmix64's finalizer after each of them).
+
+    Far cheaper than seeding a generator, which matters where only a caption is drawn.
+    """
+    state = 0
+    for value in (seed, epoch, index):
+        state = (state + value + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state
+
+
+def normalize_caption(caption: str) -> str:
+    """A caption as it is compared: case, whitespace and closing punctuation do not make another caption."""
+    return " ".join(caption.casefold().split()).rstrip(" .!?")
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """An RGB picture of any picture; transparent parts become white, as the emoji are drawn."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

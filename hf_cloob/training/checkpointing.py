@@ -1,0 +1,85 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""Resume checkpoints: written aside, renamed when complete, rotated.
+
+Accelerate's state files are pickles: resume from folders you trust only.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+CHECKPOINT_PATTERN = re.compile(r"step-(\d{6,})")
+
+
+class TrainState:
+    """What a run knows besides weights: its step and its best selection figure; saved inside every checkpoint."""
+
+    def __init__(self):
+        self.step = 0
+        self.best_metric = float("-inf")
+        self.best_step = 0
+        self.skipped: dict[str, int] = {}
+
+    def state_dict(self) -> dict:
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict) -> None:
+        vars(self).update(state)
+
+
+def save_checkpoint(accelerator, folder: Path, step: int, keep: int) -> Path:
+    """Save model, optimizer, schedule, random states and registered objects as folder/step-XXXXXX.
+
+    A killed process leaves the previous checkpoints complete: the new one gets its name only when it is whole.
+
+    Args:
+        accelerator: the run's Accelerator; every process must call.
+        folder: where the checkpoints of this run are.
+        step: number of optimizer steps done.
+        keep: how many of the newest checkpoints stay, at least 1.
+
+    Returns:
+        the checkpoint's path.
+
+    Raises:
+        ValueError: if `keep` is below 1.
+    """
+    if keep < 1:
+        raise ValueError(f"save_total_limit must be at least 1, got {keep}.")
+    final, aside = folder / f"step-{step:06d}", folder / f"unfinished-{step:06d}"
+    if accelerator.is_main_process:
+        shutil.rmtree(aside, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(aside))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        shutil.rmtree(final, ignore_errors=True)
+        aside.rename(final)
+        for _, old in _checkpoints(folder)[:-keep]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+    return final
+
+
+def find_checkpoint(name: str, folder: Path) -> Path:
+    """Resolve `--resume_from_checkpoint`: a path, or "last" for the newest checkpoint of the run.
+
+    Raises:
+        ValueError: if there is none, naming what there is.
+    """
+    if name != "last":
+        if not CHECKPOINT_PATTERN.fullmatch(Path(name).name) or not Path(name).is_dir():
+            raise ValueError(f"resume_from_checkpoint must be 'last' or a folder .../step-XXXXXX, got {name!r}.")
+        return Path(name)
+    checkpoints = _checkpoints(folder)
+    if not checkpoints:
+        raise ValueError(f"resume_from_checkpoint='last', but {folder} holds no checkpoint (step-XXXXXX).")
+    return checkpoints[-1][1]
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    if not folder.is_dir():
+        return []
+    matches = ((CHECKPOINT_PATTERN.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(match.group(1)), path) for match, path in matches if match)

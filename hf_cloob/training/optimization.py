@@ -1,0 +1,91 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""AdamW with the right no-decay group, and schedules with warm-up."""
+
+import torch
+from torch import nn
+from transformers import get_scheduler
+
+SCHEDULES = ("cosine", "cosine_with_restarts", "linear", "constant")
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Split the trainable parameters into those that decay and those that do not.
+
+    Matrices and convolution kernels decay. Biases, the weights of every normalization layer, scales and single
+    vectors (class and position-like embeddings of fewer than two dimensions) do not.
+
+    Args:
+        model: any module; frozen parameters are left out.
+        weight_decay: AdamW's decay of the first group.
+
+    Returns:
+        two groups for an optimizer, with the keys params, weight_decay and names (for logs and tests).
+
+    Raises:
+        ValueError: if no parameter is trainable.
+
+    Source: CLIP and CLOOB train with weight decay 0.1, "none on norms, biases, scales" (released code).
+    """
+    decayed, kept = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (decayed if parameter.dim() >= 2 else kept).append((name, parameter))
+    if not decayed and not kept:
+        raise ValueError("No parameter requires a gradient: nothing would be trained. Unfreeze a tower or projection.")
+    return [
+        {"params": [parameter for _, parameter in group], "weight_decay": decay, "names": [name for name, _ in group]}
+        for group, decay in ((decayed, weight_decay), (kept, 0.0))
+        if group
+    ]
+
+
+def build_optimizer(
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float = 0.1,
+    betas: tuple[float, float] = (0.9, 0.98),
+    epsilon: float = 1e-6,
+) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`; the defaults are CLIP's for vision transformers.
+
+    Args:
+        model: its trainable parameters are optimized.
+        learning_rate: peak learning rate.
+        weight_decay: decay of matrices and kernels.
+        betas: CLOOB's ResNets use (0.9, 0.999).
+        epsilon: CLOOB's ResNets use 1e-8.
+    """
+    groups = [
+        {key: group[key] for key in ("params", "weight_decay")} for group in parameter_groups(model, weight_decay)
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=tuple(betas), eps=epsilon)
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, name: str, num_steps: int, warmup_steps: int, num_cycles: int = 1
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Linear warm-up to the peak, then the named schedule to the end of training.
+
+    Args:
+        optimizer: its groups' learning rates are the peak.
+        name: "cosine" (one half wave to 0), "cosine_with_restarts" (num_cycles hard restarts), "linear", "constant".
+        num_steps: optimizer steps of the whole run.
+        warmup_steps: steps of the linear warm-up.
+        num_cycles: of "cosine_with_restarts"; the released CLOOB code uses 10 over its runs.
+
+    Raises:
+        ValueError: for an unknown name, or a warm-up that is not shorter than the run.
+    """
+    if name not in SCHEDULES:
+        raise ValueError(f"lr_scheduler must be one of {', '.join(SCHEDULES)}, got {name!r}.")
+    if not 0 <= warmup_steps < num_steps:
+        raise ValueError(f"warmup_steps must be from 0 to below the number of steps {num_steps}, got {warmup_steps}.")
+    specific = {"num_cycles": num_cycles} if name == "cosine_with_restarts" else None
+    return get_scheduler(
+        "constant_with_warmup" if name == "constant" else name,
+        optimizer,
+        num_warmup_steps=warmup_steps,
+        num_training_steps=num_steps,
+        scheduler_specific_kwargs=specific,
+    )
