@@ -5,6 +5,8 @@
 import difflib
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,7 +15,30 @@ import yaml
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 
 
-def parse_arguments(arguments_class: type, description: str, default_recipe: str | None = None, argv=None):
+class UserError(ValueError):
+    """A mistake of the user: shown without a traceback."""
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """While a command is set up, an error about a value, a file or a package is the user's to mend: a `UserError`."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def parse_arguments(
+    arguments_class: type,
+    description: str,
+    default_recipe: str | None = None,
+    positional: str | None = None,
+    argv: list[str] | None = None,
+):
     """Parse `[recipe.yaml] --flag value ...` into one instance of a dataclass.
 
     Args:
@@ -21,6 +46,7 @@ def parse_arguments(arguments_class: type, description: str, default_recipe: str
         description: first lines of `--help`.
         default_recipe: a file of `recipes/` to use when the command line names none; a flag of
             `arguments_class.REPLACES_DEFAULT_RECIPE` on the command line switches it off.
+        positional: a field that the command line may also give first, without its flag.
         argv: command line without the program's name; `sys.argv[1:]` by default.
 
     Exits with a message that names the value and what is allowed for an unknown flag or key or a wrong type.
@@ -28,45 +54,69 @@ def parse_arguments(arguments_class: type, description: str, default_recipe: str
     from transformers import HfArgumentParser
 
     argv = list(sys.argv[1:] if argv is None else argv)
+    defaults = {field.name: field.default for field in fields(arguments_class)}
     parser = HfArgumentParser(arguments_class, description=description, allow_abbrev=False)
-    parser.usage = "%(prog)s [recipe.yaml] [--flag value ...]"
-    names = [field.name for field in fields(arguments_class)]
+    parser.usage = f"%(prog)s [{positional or 'recipe.yaml'}] [--flag value ...]"
+    if positional and argv and not argv[0].startswith("-"):
+        argv.insert(0, f"--{positional}")
     recipe = argv.pop(0) if argv and argv[0].endswith((".yaml", ".yml")) else None
-    replaced = any(argument.split("=")[0].lstrip("-") in _replacing(arguments_class) for argument in argv)
+    replaced = any(_flag_name(argument) in _replacing(arguments_class) for argument in argv)
     if recipe is None and default_recipe and not replaced:
         recipe = RECIPE_FOLDER / default_recipe
-    from_recipe = _recipe_flags(parser, Path(recipe), names) if recipe else []
+    from_recipe = _recipe_flags(parser, Path(recipe), defaults) if recipe else []
     (arguments, unknown) = parser.parse_args_into_dataclasses(
         args=[*from_recipe, *argv], look_for_args_file=False, return_remaining_strings=True
     )
     for flag in unknown:
-        parser.error(_unknown("flag", flag.split("=")[0].lstrip("-"), names))
+        if flag.endswith((".yaml", ".yml")):
+            parser.error(f"the recipe {flag} must come first, before the flags that override it")
+        parser.error(_unknown("flag", _flag_name(flag), defaults))
     return arguments
+
+
+def _flag_name(argument: str) -> str:
+    # HfArgumentParser takes --batch-size for --batch_size.
+    return argument.split("=")[0].lstrip("-").replace("-", "_") if argument.startswith("--") else argument
 
 
 def _replacing(arguments_class: type) -> tuple[str, ...]:
     return getattr(arguments_class, "REPLACES_DEFAULT_RECIPE", ())
 
 
-def _recipe_flags(parser, path: Path, names: list[str]) -> list[str]:
+def _recipe_flags(parser, path: Path, defaults: dict) -> list[str]:
     """The recipe as command line flags, so that one parser checks the types of both."""
-    if not path.is_file():
-        there = ", ".join(sorted(file.name for file in RECIPE_FOLDER.glob("*.yaml")))
-        parser.error(f"the recipe {path} does not exist; examples/recipes holds {there}")
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    if not isinstance(values, dict):
-        parser.error(f"the recipe {path} must be a mapping of flags to values, got a {type(values).__name__}")
     flags = []
-    for name, value in values.items():
-        if name not in names:
-            parser.error(_unknown(f"key in {path}", str(name), names))
-        if value is None:
-            continue
-        listed = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
-        flags += [f"--{name}", *(str(item) for item in listed)]
+    for name, value in _recipe_values(parser, path, defaults).items():
+        if value is not None:
+            listed = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
+            flags += [f"--{name}", *(str(item) for item in listed)]
     return flags
 
 
-def _unknown(what: str, name: str, names: list[str]) -> str:
+def _recipe_values(parser, path: Path, defaults: dict, extending: tuple[Path, ...] = ()) -> dict:
+    """Keys and values of a recipe; `extends: OTHER.yaml`, in the same folder, puts that recipe's behind its own."""
+    if not path.is_file():
+        there = ", ".join(sorted(file.name for file in RECIPE_FOLDER.glob("*.yaml")))
+        parser.error(f"the recipe {path} does not exist; examples/recipes holds {there}")
+    if path in extending:
+        parser.error(f"the recipe {path} extends itself")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        parser.error(f"the recipe {path} is not YAML: {' '.join(str(error).split())}")
+    if not isinstance(values, dict):
+        parser.error(f"the recipe {path} must be a mapping of flags to values, got a {type(values).__name__}")
+    parent = values.pop("extends", None)
+    for name, value in values.items():
+        if name not in defaults:
+            parser.error(_unknown(f"key in {path}", str(name), defaults))
+        if value is None and defaults[name] is not None:
+            # The default would hold silently, and for hopfield_scale, say, that is not what null looks like.
+            parser.error(f"the key {name!r} in {path} needs a value")
+    inherited = _recipe_values(parser, path.parent / str(parent), defaults, (*extending, path)) if parent else {}
+    return inherited | values
+
+
+def _unknown(what: str, name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     return f"unknown {what}: {name!r}" + (f"; did you mean {close[0]!r}?" if close else "; see --help")

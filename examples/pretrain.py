@@ -92,6 +92,9 @@ class PretrainArguments:
     contrast: float = field(default=0.0, metadata={"help": "largest relative change"})
     saturation: float = field(default=0.0, metadata={"help": "largest relative change"})
     hue: float = field(default=0.0, metadata={"help": "largest turn of the color circle, a share of the full turn"})
+    image_mean: list[float] | None = field(default=None, metadata={"help": "per channel; default: CLIP's"})
+    image_std: list[float] | None = field(default=None, metadata={"help": "per channel; default: CLIP's"})
+    keep_decoded: bool = field(default=False, metadata={"help": "keep decoded images in memory (small corpora)"})
     num_workers: int = field(default=2, metadata={"help": "processes that prepare images"})
 
     eval_steps: int = field(default=500, metadata={"help": "steps between evaluations on the selection data"})
@@ -118,12 +121,14 @@ def pretrain(args: PretrainArguments) -> dict:
     import torch
     from accelerate import Accelerator
     from accelerate.utils import set_seed
+    from tqdm.auto import tqdm
+
     from hf_cloob.training.checkpointing import TrainState, find_checkpoint, save_checkpoint
     from hf_cloob.training.frozen_towers import PooledTextCache
     from hf_cloob.training.optimization import build_optimizer, build_schedule
     from hf_cloob.training.run_log import RunLog, mean_pairwise_cosine, write_metrics
-    from tqdm.auto import tqdm
 
+    run_started = time.perf_counter()
     output_dir = Path(args.output_dir)
     check_output_dir(args, output_dir)
     accelerator = Accelerator(
@@ -137,7 +142,9 @@ def pretrain(args: PretrainArguments) -> dict:
     train_data, evaluate = build_data(args)
     tokenizer, model = build_tokenizer_and_model(args, train_data)
     processor, transform = build_processor(args, tokenizer)
-    frozen_text = PooledTextCache(model, tokenizer, context_length(model, tokenizer)) if args.freeze_text_model else None
+    frozen_text = (
+        PooledTextCache(model, tokenizer, context_length(model, tokenizer)) if args.freeze_text_model else None
+    )
     if args.activation_checkpointing:
         model.activation_checkpointing_enable()
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
@@ -161,7 +168,9 @@ def pretrain(args: PretrainArguments) -> dict:
     accelerator.init_trackers("hf_cloob", config={key: str(value) for key, value in asdict(args).items()})
     log = RunLog(accelerator, output_dir / "train_log.jsonl", state.step)
 
-    loader = build_loader(args, train_data, tokenizer, transform, context_length(model, tokenizer), state.step, accelerator)
+    loader = build_loader(
+        args, train_data, tokenizer, transform, context_length(model, tokenizer), state.step, accelerator
+    )
     progress = tqdm(
         total=args.max_train_steps, initial=state.step, disable=not accelerator.is_local_main_process, unit="step"
     )
@@ -201,7 +210,7 @@ def pretrain(args: PretrainArguments) -> dict:
                 "text_mean_cosine": mean_pairwise_cosine(outputs.text_embeds.detach()).item(),
                 "retrieval_weight": retrieval_weight if bare_model.config.hopfield_scale else 0.0,
                 "inverse_temperature": bare_model.logit_scale.exp().item(),
-                "learning_rate": optimizer.param_groups[0]["lr"],
+                "lr": optimizer.param_groups[0]["lr"],
                 "grad_norm": float(grad_norm),
                 "skipped_samples": sum(state.skipped.values()),
                 "pairs_per_second": pairs_since_log / seconds,
@@ -222,7 +231,10 @@ def pretrain(args: PretrainArguments) -> dict:
     accelerator.end_training()
     metrics = {}
     if accelerator.is_main_process:
+        train_seconds = time.perf_counter() - run_started
         metrics = finish(args, processor, evaluate, state, output_dir)
+        # Apart from metrics.json, which two runs of one recipe and seed must write alike to the last digit.
+        write_metrics(output_dir / "timing.json", {"train_seconds": train_seconds})
     accelerator.wait_for_everyone()
     return metrics
 
@@ -283,9 +295,10 @@ def build_data(args: PretrainArguments):
 
 def build_tokenizer_and_model(args: PretrainArguments, train_data):
     """The tokenizer and a CloobModel, from a checkpoint, from pretrained towers or from configurations."""
+    from transformers import AutoConfig, AutoTokenizer
+
     from hf_cloob import CloobModel
     from hf_cloob.data.tokenizers import train_bpe_tokenizer
-    from transformers import AutoConfig, AutoTokenizer
 
     text_path = packaged_folder(args.text_model_name_or_path)
     tokenizer_path = args.tokenizer_name_or_path or text_path or args.model_name_or_path
@@ -329,12 +342,16 @@ def build_tokenizer_and_model(args: PretrainArguments, train_data):
 
 def build_processor(args: PretrainArguments, tokenizer):
     """The processor that is saved with the model, and the augmenting transform of the training images."""
-    from hf_cloob import CloobProcessor
-    from hf_cloob.data.image_augmentation import TrainingTransform
     from transformers import CLIPImageProcessor
 
+    from hf_cloob import CloobProcessor
+    from hf_cloob.data.image_augmentation import TrainingTransform
+
+    statistics = {"image_mean": args.image_mean, "image_std": args.image_std}
     image_processor = CLIPImageProcessor(
-        size={"shortest_edge": args.image_size}, crop_size={"height": args.image_size, "width": args.image_size}
+        size={"shortest_edge": args.image_size},
+        crop_size={"height": args.image_size, "width": args.image_size},
+        **{name: values for name, values in statistics.items() if values is not None},
     )
     amounts = ("horizontal_flip", "rotation", "translation", "zoom", "brightness", "contrast", "saturation", "hue")
     transform = TrainingTransform(
@@ -349,12 +366,15 @@ def build_processor(args: PretrainArguments, tokenizer):
 
 def build_loader(args, train_data, tokenizer, transform, max_length: int, first_step: int, accelerator):
     """Batches of this process from `first_step` on; the sampler shards and seeds, so Accelerate must not."""
+    from torch.utils.data import DataLoader
+
     from hf_cloob.data.collator import ImageTextCollator
     from hf_cloob.data.pairs import ImageTextPairs
     from hf_cloob.data.sampler import NoDuplicatesBatchSampler
-    from torch.utils.data import DataLoader
 
-    pairs = ImageTextPairs(train_data, transform, seed=args.seed, first_caption_only=args.label_only)
+    pairs = ImageTextPairs(
+        train_data, transform, seed=args.seed, first_caption_only=args.label_only, keep_decoded=args.keep_decoded
+    )
     sampler = NoDuplicatesBatchSampler(
         len(pairs),
         pairs.duplicate_keys,

@@ -1,6 +1,10 @@
 # Copyright 2026 The hf_cloob authors. All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
-"""CLOOB and its relatives for Hugging Face: train, understand, publish and use contrastive vision-language models."""
+"""CLOOB and its relatives for Hugging Face: train, understand, publish and use contrastive vision-language models.
+
+Importing the package registers the model with transformers' Auto classes and loads torch and transformers only. (Where
+accelerate is installed, transformers itself imports it with its models.) The rings are loaded when they are used.
+"""
 
 from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, AutoProcessor
 

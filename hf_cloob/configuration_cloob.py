@@ -14,6 +14,7 @@ PROJECTION_TYPES = ("linear", "mlp")
 POOLINGS = ("auto", "pooler", "mean", "first", "last")
 DEFAULT_HOPFIELD_SCALE = 8.0
 DEFAULT_LOGIT_SCALES = {"infoloob": math.log(30.0), "infonce": math.log(1 / 0.07), "sigmoid": math.log(10.0)}
+MAX_LOGIT_SCALE_INIT_VALUE = 10.0
 REGULARIZER_WEIGHTS = ("alignment_weight", "uniformity_weight", "cross_modal_uniformity_weight")
 
 
@@ -94,6 +95,20 @@ class CloobConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         self.check_objective()
 
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:
+        """As transformers', but another model's configuration is an error: it would give random weights."""
+        config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        found = config_dict.get("model_type", cls.model_type)
+        nested = (value.get("model_type") for value in config_dict.values() if isinstance(value, dict))
+        if found != cls.model_type and cls.model_type not in nested:
+            start = "from_clip" if found == "clip" else "from_vision_text_pretrained"
+            raise ValueError(
+                f"{str(pretrained_model_name_or_path)!r} holds a {found!r} model, not a {cls.model_type!r} one: "
+                f"CloobModel.{start} starts from its weights."
+            )
+        return config_dict, kwargs
+
     def check_objective(self) -> None:
         """Raise ValueError for an illegal value or combination; also called when a model is built from the config."""
         self._check_choice("contrastive_loss", CONTRASTIVE_LOSSES)
@@ -102,10 +117,16 @@ class CloobConfig(PreTrainedConfig):
         self._check_choice("vision_pooling", POOLINGS[:-1])
         if self.projection_dim < 1:
             raise ValueError(f"projection_dim must be at least 1, got {self.projection_dim}.")
-        if not math.isfinite(self.logit_scale_init_value):
+        if self.projection_hidden_dim is not None and self.projection_hidden_dim < 1:
+            raise ValueError(f"projection_hidden_dim must be at least 1, got {self.projection_hidden_dim}.")
+        # Comparisons with NaN are false. The bound catches t itself, such as 30, given in place of log t.
+        if not abs(self.logit_scale_init_value) <= MAX_LOGIT_SCALE_INIT_VALUE:
             raise ValueError(
-                f"logit_scale_init_value must be finite (it is log t), got {self.logit_scale_init_value}."
+                f"logit_scale_init_value is log t and must be a number in [-{MAX_LOGIT_SCALE_INIT_VALUE:g}, "
+                f"{MAX_LOGIT_SCALE_INIT_VALUE:g}], got {self.logit_scale_init_value} (t = 30 is log 30 = 3.4)."
             )
+        if not math.isfinite(self.logit_bias_init_value):
+            raise ValueError(f"logit_bias_init_value must be finite, got {self.logit_bias_init_value}.")
         for name in REGULARIZER_WEIGHTS:
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must be a finite number of at least 0, got {getattr(self, name)}.")

@@ -9,6 +9,19 @@ import torch
 from transformers.image_utils import load_image
 from transformers.utils import logging
 
+# RoBERTa and its relatives number positions from the padding token's id on, so some of the table is never used.
+POSITIONS_AFTER_PADDING = (
+    "camembert",
+    "data2vec-text",
+    "longformer",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
+
 
 def encode_images(
     model,
@@ -101,8 +114,11 @@ def encode_texts(
 
 def context_length(text_config, tokenizer=None) -> int:
     """Largest number of tokens that a text tower takes, special tokens included."""
-    limits = [getattr(text_config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)]
-    return min(limit for limit in (*limits, int(1e30)) if limit)
+    positions = getattr(text_config, "max_position_embeddings", None) or 0
+    if positions > 0 and text_config.model_type in POSITIONS_AFTER_PADDING:
+        positions -= text_config.pad_token_id + 1
+    limits = [positions, getattr(tokenizer, "model_max_length", None), int(1e30)]
+    return min(limit for limit in limits if limit and limit > 0)
 
 
 def _encode(model, items: Sequence, encode: Callable, batch_size: int, to_numpy: bool, progress: bool, what: str):

@@ -14,13 +14,13 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from .configuration_cloob import CloobConfig
 from .distributed import all_gather_with_grad
-from .encoding import encode_images, encode_texts
+from .encoding import context_length, encode_images, encode_texts
 from .losses_contrastive import clip_loss, cloob_loss, sigmoid_loss
 from .losses_regularization import alignment_loss, cross_modal_uniformity_loss, uniformity_loss
 from .outputs_cloob import CloobOutput, CloobTextModelOutput, CloobVisionModelOutput
 from .pooling import pool_image, pool_text
 from .projection import build_projection
-from .towers import build_tower, pooled_width
+from .towers import build_tower, freeze_unused, pad_to_context, pooled_width
 
 logger = logging.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class CloobPreTrainedModel(PreTrainedModel):
         self.text_model = build_tower(config.text_config, config.text_pooling)
         self.text_projection = build_projection(
             config.projection_type,
-            pooled_width(config.text_config),
+            pooled_width(self.text_model, config.text_pooling),
             config.projection_dim,
             config.projection_hidden_dim,
         )
@@ -62,7 +62,7 @@ class CloobPreTrainedModel(PreTrainedModel):
         self.vision_model = build_tower(config.vision_config, config.vision_pooling)
         self.visual_projection = build_projection(
             config.projection_type,
-            pooled_width(config.vision_config),
+            pooled_width(self.vision_model, config.vision_pooling),
             config.projection_dim,
             config.projection_hidden_dim,
         )
@@ -79,30 +79,43 @@ class CloobPreTrainedModel(PreTrainedModel):
             if module.sigmoid_bias is not None:
                 init.constant_(module.sigmoid_bias, self.config.logit_bias_init_value)
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
+        """As transformers', which forgets what is frozen: the towers' parts that the pooling does not use."""
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        for side in ("text", "vision"):
+            if hasattr(model, f"{side}_model"):
+                freeze_unused(getattr(model, f"{side}_model"), getattr(model.config, f"{side}_pooling"))
+        return loaded
+
     def pooled_text_states(self, input_ids, attention_mask=None, **kwargs) -> BaseModelOutputWithPooling:
         """Run the text tower alone; `pooler_output` (batch_size, width) is pooled and not projected."""
         if input_ids is None:
             raise ValueError("input_ids is missing: pass the tokens of the texts, (batch_size, num_tokens).")
-        limit = getattr(self.config.text_config, "max_position_embeddings", None)
-        if limit is not None and input_ids.shape[-1] > limit:
+        text_config, pooling = self.config.text_config, self.config.text_pooling
+        limit = context_length(text_config)
+        if input_ids.shape[-1] > limit:
             raise ValueError(
                 f"input_ids has {input_ids.shape[-1]} tokens a text, the text tower takes at most {limit}: "
                 "tokenize with truncation=True or shorten the longest text (a label or its template, in a pipeline)."
             )
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        if text_config.model_type == "siglip_text_model" and pooling in ("auto", "pooler"):
+            input_ids, attention_mask = pad_to_context(input_ids, attention_mask, text_config)
         outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-        return _with_pooled(outputs, pool_text(outputs, attention_mask, self.config.text_pooling))
+        return _with_pooled(outputs, pool_text(outputs, attention_mask, pooling))
 
     def _text_features(self, input_ids, attention_mask, **kwargs) -> BaseModelOutputWithPooling:
         outputs = self.pooled_text_states(input_ids, attention_mask, **kwargs)
-        return _with_pooled(outputs, self.text_projection(outputs.pooler_output))
+        return _with_pooled(outputs, _project(outputs.pooler_output, self.text_projection, self.config.text_config))
 
     def _image_features(self, pixel_values, **kwargs) -> BaseModelOutputWithPooling:
         if pixel_values is None:
             raise ValueError("pixel_values is missing: pass the images, (batch_size, num_channels, height, width).")
         outputs = self.vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
         pooled = pool_image(outputs, self.config.vision_pooling)
-        return _with_pooled(outputs, self.visual_projection(pooled))
+        return _with_pooled(outputs, _project(pooled, self.visual_projection, self.config.vision_config))
 
 
 class CloobModel(CloobPreTrainedModel):
@@ -451,6 +464,15 @@ class _ClampLogitScale(torch.autograd.Function):
 def _l2_normalize(embeds: torch.Tensor) -> torch.Tensor:
     """Unit rows in at least float32: cosines in half precision are too coarse for an inverse temperature of 30."""
     return nn.functional.normalize(embeds.to(torch.promote_types(embeds.dtype, torch.float32)), dim=-1)
+
+
+def _project(pooled: torch.Tensor, projection: nn.Module, tower_config: PreTrainedConfig) -> torch.Tensor:
+    if pooled.shape[-1] != projection.in_features:
+        raise ValueError(
+            f"The {tower_config.model_type!r} tower gives vectors of width {pooled.shape[-1]} where its configuration "
+            f"promises {projection.in_features}: choose another tower or another pooling."
+        )
+    return projection(pooled)
 
 
 def _states(outputs: ModelOutput) -> dict:

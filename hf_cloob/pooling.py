@@ -53,7 +53,7 @@ def pool_image(outputs: ModelOutput, pooling: str) -> torch.Tensor:
     if pooling in ("auto", "pooler"):
         pooled = _own_pooled_output(outputs, pooling)
         if pooled is not None:
-            return pooled.flatten(1)
+            return pooled.mean(dim=(2, 3)) if pooled.dim() == 4 else pooled
     states = outputs.last_hidden_state
     if states.dim() == 4:
         if pooling == "first":

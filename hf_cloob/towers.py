@@ -6,14 +6,40 @@ import math
 
 import torch
 from torch import nn
-from transformers import AutoModel, CLIPTextModel, CLIPVisionModel, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_MAPPING,
+    AutoModel,
+    CLIPTextModel,
+    CLIPVisionModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    SiglipTextModel,
+)
 from transformers import initialization as init
 from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention
 
-# Parameters that some towers own but a forward without masking or without their pooled output never uses. They must
+# Parameters that a tower owns but its forward, without masking or without its pooled output, never uses. They must
 # not require a gradient: DistributedDataParallel waits for every parameter that does.
-UNUSED_WITHOUT_MASKING = ("mask_token",)
-UNUSED_WITHOUT_POOLER = ("pooler", "head", "post_layernorm")
+UNUSED_WITHOUT_MASKING = ("mask_token", "embeddings.mask_token")
+UNUSED_WITHOUT_POOLER = {
+    "aimv2_vision_model": "head",
+    "chinese_clip_vision_model": "post_layernorm",
+    "clip_vision_model": "post_layernorm",
+    "convnext": "layernorm",
+    "convnextv2": "layernorm",
+    "mlcd_vision_model": "post_layernorm",
+    "siglip_text_model": "head",
+    "siglip_vision_model": "head",
+}
+# Convolutional towers whose configuration does not tell their width: the layer that does.
+LAST_CONVOLUTIONS = {
+    "efficientnet": "encoder.top_conv",
+    "mobilenet_v1": "layer.25.convolution",
+    "mobilenet_v2": "conv_1x1.convolution",
+    "mobilevit": "conv_1x1_exp.convolution",
+}
+# Towers that AutoModel does not know on their own.
+TOWERS_OF_DUAL_ENCODERS = {"siglip_text_model": SiglipTextModel}
 
 
 class _ReleasedInitialization:
@@ -25,13 +51,12 @@ class _ReleasedInitialization:
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # These two re-draw their children's weights, which the children's own turn has already drawn.
+        # A parent comes after its children. These two would draw their children's weights once more.
         if isinstance(module, (CLIPAttention, CLIPMLP)):
             return
         super()._init_weights(module)
-        if not hasattr(self, "_names_of_modules"):
-            self._names_of_modules = {id(child): name for name, child in self.named_modules()}
-        self._released_init(module, self._names_of_modules[id(module)].rsplit(".", 1)[-1])
+        name = next(name for name, child in self.named_modules() if child is module)
+        self._released_init(module, name.rsplit(".", 1)[-1])
 
 
 class CLIPTextTower(_ReleasedInitialization, CLIPTextModel):
@@ -40,9 +65,10 @@ class CLIPTextTower(_ReleasedInitialization, CLIPTextModel):
     def _released_init(self, module: nn.Module, name: str) -> None:
         width = self.config.hidden_size
         residual_std = width**-0.5 * (2 * self.config.num_hidden_layers) ** -0.5
+        if name == "embeddings":
+            init.normal_(module.token_embedding.weight, std=0.02)
+            init.normal_(module.position_embedding.weight, std=0.01)
         stds = {
-            "token_embedding": 0.02,
-            "position_embedding": 0.01,
             **dict.fromkeys(("q_proj", "k_proj", "v_proj"), width**-0.5),
             "out_proj": residual_std,
             "fc1": (2 * width) ** -0.5,
@@ -62,8 +88,7 @@ class CLIPVisionTower(_ReleasedInitialization, CLIPVisionModel):
         if name == "embeddings":
             init.normal_(module.class_embedding, std=std)
             init.normal_(module.position_embedding.weight, std=std)
-        elif name == "patch_embedding":
-            _uniform_by_fan_in(module.weight, module.weight[0].numel())
+            _uniform_by_fan_in(module.patch_embedding.weight, module.patch_embedding.weight[0].numel())
         elif name in ("q_proj", "k_proj", "v_proj"):
             # torch's attention draws the three as ONE Xavier matrix of shape (3 width, width).
             bound = math.sqrt(6 / (4 * module.in_features))
@@ -96,30 +121,59 @@ def build_tower(config: PreTrainedConfig, pooling: str) -> PreTrainedModel:
         tower = CLIPTextTower._from_config(config)
     elif config.model_type == "clip_vision_model":
         tower = CLIPVisionTower._from_config(config)
-    else:
+    elif config.model_type in TOWERS_OF_DUAL_ENCODERS:
+        tower = TOWERS_OF_DUAL_ENCODERS[config.model_type]._from_config(config)
+    elif type(config) in MODEL_MAPPING:
         tower = AutoModel.from_config(config)
-    unused = UNUSED_WITHOUT_MASKING
-    if pooling not in ("auto", "pooler"):
-        if isinstance(getattr(tower, "pooler", None), nn.Module):
-            tower.pooler = None
-        unused += UNUSED_WITHOUT_POOLER
-    for name, parameter in tower.named_parameters():
-        if any(part in unused for part in name.split(".")[:2]):
-            parameter.requires_grad_(False)
+    else:
+        raise ValueError(f"A {config.model_type!r} model cannot be a tower: transformers' AutoModel does not know it.")
+    freeze_unused(tower, pooling)
     return tower
 
 
-def pooled_width(config: PreTrainedConfig) -> int:
-    """Width of a tower's pooled output.
+def freeze_unused(tower: PreTrainedModel, pooling: str) -> None:
+    """Drop the pooler, or freeze the parts, that a tower's forward leaves without a gradient under this pooling."""
+    unused = list(UNUSED_WITHOUT_MASKING)
+    if pooling not in ("auto", "pooler"):
+        # A pooler without parameters, as ResNet's, is part of the forward pass and does no harm.
+        pooler = getattr(tower, "pooler", None)
+        if isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters()):
+            tower.pooler = None
+        unused.append(UNUSED_WITHOUT_POOLER.get(tower.config.model_type, "pooler"))
+    for name, parameter in tower.named_parameters():
+        if any(f"{name}.".startswith(f"{part}.") for part in unused):
+            parameter.requires_grad_(False)
+
+
+def pooled_width(tower: PreTrainedModel, pooling: str) -> int:
+    """Width of a tower's states after pooling.
 
     Raises:
         ValueError: if the configuration names it in none of the ways that transformers' towers do.
     """
+    config = tower.config
+    if config.model_type in LAST_CONVOLUTIONS:
+        return tower.get_submodule(LAST_CONVOLUTIONS[config.model_type]).out_channels
+    if config.model_type == "siglip_text_model" and pooling in ("auto", "pooler"):
+        return config.projection_size
     if config.model_type in ("resnet", "regnet", "convnext", "convnextv2", "poolformer", "dinov3_convnext"):
         return config.hidden_sizes[-1]
     for name in ("hidden_size", "hidden_dim", "d_model", "dim"):
         if isinstance(width := getattr(config, name, None), int):
             return width
-    if hidden_sizes := getattr(config, "hidden_sizes", None):
-        return hidden_sizes[-1]
+    for name in ("hidden_sizes", "embed_dims", "embed_dim"):
+        if isinstance(widths := getattr(config, name, None), (list, tuple)):
+            return widths[-1]
     raise ValueError(f"Cannot tell the pooled width of a {config.model_type!r} tower: it has no hidden_size.")
+
+
+def pad_to_context(input_ids: torch.Tensor, attention_mask: torch.Tensor | None, config: PreTrainedConfig):
+    """Return the tokens padded as SigLIP's text tower was trained, and no mask: it sees its padding.
+
+    Its pooled output is the state of the LAST place, padding included, so with less padding a text's embedding would
+    depend on the longest text of its batch.
+    """
+    if attention_mask is not None:
+        input_ids = input_ids.masked_fill(attention_mask == 0, config.pad_token_id)
+    missing = config.max_position_embeddings - input_ids.shape[1]
+    return nn.functional.pad(input_ids, (0, missing), value=config.pad_token_id), None

@@ -34,7 +34,9 @@ def run_in_processes(function: Callable, world_size: int = 2, *args, timeout: fl
             while not context.join(timeout=1.0):
                 if time.monotonic() > end:
                     alive = [rank for rank, process in enumerate(context.processes) if process.is_alive()]
-                    raise RuntimeError(f"processes {alive} of {world_size} hang after {timeout} s in {function.__name__}")
+                    raise RuntimeError(
+                        f"processes {alive} of {world_size} hang after {timeout} s in {function.__name__}"
+                    )
         except mp.ProcessException as error:
             raise RuntimeError(_tracebacks(folder) or str(error)) from None
         finally:

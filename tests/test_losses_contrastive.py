@@ -26,7 +26,10 @@ LOSSES = {
         lambda x, y, t: clip_loss(x, y, t, hopfield_scale=8.0),
         lambda x, y, t: reference.clip(x, y, t, beta=8.0),
     ),
-    "loob_without_retrieval": (lambda x, y, t: cloob_loss(x, y, t, None), lambda x, y, t: reference.cloob(x, y, t, None)),
+    "loob_without_retrieval": (
+        lambda x, y, t: cloob_loss(x, y, t, None),
+        lambda x, y, t: reference.cloob(x, y, t, None),
+    ),
     "sigmoid": (lambda x, y, t: sigmoid_loss(x, y, t, -10.0), lambda x, y, t: reference.sigmoid(x, y, t, -10.0)),
     **{
         f"cloob_{beta}": (
@@ -84,6 +87,17 @@ def test_value_and_gradients_equal_the_loops_at_a_realistic_width(name):
     images, texts = (embeds.float() for embeds in embeddings(24, 512))
     value, gradients = value_and_gradients(ours, images, texts, 100.0)
     expected, expected_gradients = reference_value_and_gradients(loops, images, texts, 100.0)
+    assert_within(value, expected, 1e-5)
+    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+        assert_within(gradient, wanted, 1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_float32_equals_float64_on_a_large_batch(name):
+    function = LOSSES[name][0]
+    images, texts = (embeds.float() for embeds in embeddings(512, 256))
+    value, gradients = value_and_gradients(function, images, texts, 100.0)
+    expected, expected_gradients = value_and_gradients(function, images.double(), texts.double(), 100.0)
     assert_within(value, expected, 1e-5)
     for gradient, wanted in zip(gradients, expected_gradients, strict=True):
         assert_within(gradient, wanted, 1e-5)
@@ -210,7 +224,11 @@ def test_cloob_is_the_sum_of_the_two_memories_with_the_text_query_as_anchor_of_t
 
 def test_swapping_the_modalities_changes_nothing():
     images, texts = embeddings()
-    for function in (clip_loss, lambda x, y, t: cloob_loss(x, y, t, 8.0), lambda x, y, t: sigmoid_loss(x, y, t, -10.0)):
+    for function in (
+        clip_loss,
+        lambda x, y, t: cloob_loss(x, y, t, 8.0),
+        lambda x, y, t: sigmoid_loss(x, y, t, -10.0),
+    ):
         torch.testing.assert_close(function(images, texts, 30.0), function(texts, images, 30.0))
 
 
@@ -261,7 +279,9 @@ def test_sigmoid_loss_equals_the_loss_of_transformers_siglip_model():
     torch.nn.init.constant_(model.logit_bias, -10.0)
     out = model(input_ids=torch.randint(3, 50, (5, 8)), pixel_values=torch.randn(5, 3, 8, 8), return_loss=True)
     bias = model.logit_bias
-    torch.testing.assert_close(sigmoid_loss(out.image_embeds, out.text_embeds, model.logit_scale.exp(), bias), out.loss)
+    torch.testing.assert_close(
+        sigmoid_loss(out.image_embeds, out.text_embeds, model.logit_scale.exp(), bias), out.loss
+    )
     torch.testing.assert_close(sigmoid_loss(out.image_embeds, out.text_embeds, 10.0, -10.0), out.loss)
 
 

@@ -37,7 +37,9 @@ def test_value_and_gradients_equal_the_loops(name):
     # The stable form has the printed formula's gradient along the sphere; off the sphere they differ by a multiple of
     # the row, which normalization removes: compare after projecting on the tangent.
     expected_gradients = torch.autograd.grad(loops(reference.rows(wanted[0]), reference.rows(wanted[1])), wanted)
-    for row, gradient, target in zip(wanted, torch.autograd.grad(loss, [images, texts]), expected_gradients, strict=True):
+    for row, gradient, target in zip(
+        wanted, torch.autograd.grad(loss, [images, texts]), expected_gradients, strict=True
+    ):
         torch.testing.assert_close(tangent(gradient.double(), row), tangent(target, row), rtol=1e-5, atol=1e-5)
 
 

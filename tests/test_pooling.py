@@ -75,5 +75,7 @@ def test_feature_maps_and_patch_tokens_are_pooled_over_their_places():
 
 
 def test_a_pooled_map_of_one_place_is_flattened():
-    outputs = BaseModelOutputWithPooling(last_hidden_state=torch.randn(2, 5, 3, 3), pooler_output=torch.randn(2, 5, 1, 1))
+    outputs = BaseModelOutputWithPooling(
+        last_hidden_state=torch.randn(2, 5, 3, 3), pooler_output=torch.randn(2, 5, 1, 1)
+    )
     assert torch.equal(pool_image(outputs, "auto"), outputs.pooler_output[:, :, 0, 0])

@@ -70,12 +70,27 @@ def find_checkpoint(name: str, folder: Path) -> Path:
     """
     if name != "last":
         if not CHECKPOINT_PATTERN.fullmatch(Path(name).name) or not Path(name).is_dir():
-            raise ValueError(f"resume_from_checkpoint must be 'last' or a folder .../step-XXXXXX, got {name!r}.")
+            there = ", ".join(path.name for _, path in _checkpoints(folder)) or "no checkpoint"
+            raise ValueError(
+                f"resume_from_checkpoint must be 'last' or a folder .../step-XXXXXX, got {name!r}; {folder} holds {there}."
+            )
         return Path(name)
     checkpoints = _checkpoints(folder)
     if not checkpoints:
         raise ValueError(f"resume_from_checkpoint='last', but {folder} holds no checkpoint (step-XXXXXX).")
     return checkpoints[-1][1]
+
+
+def drop_checkpoints_after(folder: Path, step: int) -> None:
+    """Delete what a run that starts over from `step` will write again: later checkpoints and unfinished ones.
+
+    They would be the newest of their folder, so that `last` found them and the rotation kept them.
+    """
+    for number, path in _checkpoints(folder):
+        if number > step:
+            shutil.rmtree(path)
+    for path in folder.glob("unfinished-*"):
+        shutil.rmtree(path)
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:

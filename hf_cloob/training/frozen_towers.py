@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Locked towers: no gradient, no dropout, and each distinct caption encoded once."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -12,6 +14,14 @@ def freeze(module: nn.Module) -> None:
         parameter.requires_grad_(False)
 
 
+def train_unfrozen(model) -> None:
+    """Training mode, but not for a frozen tower: neither its dropout nor its batch statistics may move."""
+    model.train()
+    for tower in (model.text_model, model.vision_model):
+        if not any(parameter.requires_grad for parameter in tower.parameters()):
+            tower.eval()
+
+
 class PooledTextCache:
     """Pooled states of a frozen text tower, computed once per distinct caption.
 
@@ -19,36 +29,53 @@ class PooledTextCache:
     projection behind it still trains. Source: locked tuning, Zhai et al. 2022 (LiT, arXiv 2111.07991), with the text
     tower locked instead of the vision tower.
 
+    A caption is encoded together with a fixed block of others. The last bits of a matrix product depend on its other
+    rows, and a run that resumes must find the vectors that the interrupted one had.
+
     Args:
         model: a [`CloobModel`] whose text tower is frozen.
         tokenizer: the tower's tokenizer.
         max_length: captions are cut to it.
-        max_entries: captions kept; later ones are encoded each time they come.
+        captions: every caption that training will draw.
+        max_entries: captions kept; the others, and unknown ones, are encoded each time they come.
+        block_size: captions encoded together, of similar length.
 
     Raises:
         ValueError: if the text tower still has trainable parameters.
     """
 
-    def __init__(self, model, tokenizer, max_length: int, max_entries: int = 1_000_000):
+    def __init__(
+        self,
+        model,
+        tokenizer,
+        max_length: int,
+        captions: Iterable[str],
+        max_entries: int = 1_000_000,
+        block_size: int = 64,
+    ):
         trainable = [name for name, parameter in model.text_model.named_parameters() if parameter.requires_grad]
         if trainable:
             raise ValueError(
                 f"The text tower trains {len(trainable)} parameters ({trainable[0]} ...): freeze it first."
             )
-        self.model, self.tokenizer, self.max_length, self.max_entries = model, tokenizer, max_length, max_entries
+        self.model, self.tokenizer, self.max_length = model, tokenizer, max_length
+        ordered = sorted(list(dict.fromkeys(captions))[:max_entries], key=lambda caption: (len(caption), caption))
+        self._blocks = [ordered[start : start + block_size] for start in range(0, len(ordered), block_size)]
+        self._block_of = {caption: number for number, block in enumerate(self._blocks) for caption in block}
         self._rows: dict[str, torch.Tensor] = {}
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
         """Pooled, not projected states (batch_size, width of the text tower) of a batch of captions."""
         new = [text for text in dict.fromkeys(texts) if text not in self._rows]
-        computed = dict(zip(new, self._encode(new), strict=True)) if new else {}
-        rows = torch.stack([computed[text] if text in computed else self._rows[text] for text in texts])
-        room = max(self.max_entries - len(self._rows), 0)
-        self._rows.update((text, computed[text]) for text in new[:room])
-        return rows
+        for number in sorted({self._block_of[text] for text in new if text in self._block_of}):
+            self._rows |= self._encode(self._blocks[number])
+        others = self._encode([text for text in new if text not in self._block_of])
+        return torch.stack([others[text] if text in others else self._rows[text] for text in texts])
 
     @torch.no_grad()
-    def _encode(self, texts: list[str]) -> torch.Tensor:
+    def _encode(self, texts: list[str]) -> dict[str, torch.Tensor]:
+        if not texts:
+            return {}
         tower = self.model.text_model
         was_training = tower.training
         tower.eval()
@@ -59,4 +86,4 @@ class PooledTextCache:
         with torch.autocast(self.model.device.type, enabled=False):
             pooled = self.model.pooled_text_states(**inputs).pooler_output
         tower.train(was_training)
-        return pooled
+        return dict(zip(texts, pooled, strict=True))

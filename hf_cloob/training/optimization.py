@@ -13,7 +13,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Split the trainable parameters into those that decay and those that do not.
 
     Matrices and convolution kernels decay. Biases, the weights of every normalization layer, scales and single
-    vectors (class and position-like embeddings of fewer than two dimensions) do not.
+    vectors such as class embeddings, however many dimensions of size one they are stored with, do not.
 
     Args:
         model: any module; frozen parameters are left out.
@@ -30,7 +30,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     decayed, kept = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (decayed if parameter.dim() >= 2 else kept).append((name, parameter))
+            is_matrix = sum(size > 1 for size in parameter.shape) >= 2
+            (decayed if is_matrix and "bias" not in name else kept).append((name, parameter))
     if not decayed and not kept:
         raise ValueError("No parameter requires a gradient: nothing would be trained. Unfreeze a tower or projection.")
     return [
@@ -75,12 +76,14 @@ def build_schedule(
         num_cycles: of "cosine_with_restarts"; the released CLOOB code uses 10 over its runs.
 
     Raises:
-        ValueError: for an unknown name, or a warm-up that is not shorter than the run.
+        ValueError: for an unknown name, a warm-up that is not shorter than the run, or fewer than one cycle.
     """
     if name not in SCHEDULES:
         raise ValueError(f"lr_scheduler must be one of {', '.join(SCHEDULES)}, got {name!r}.")
     if not 0 <= warmup_steps < num_steps:
         raise ValueError(f"warmup_steps must be from 0 to below the number of steps {num_steps}, got {warmup_steps}.")
+    if num_cycles < 1:
+        raise ValueError(f"num_cycles must be at least 1, got {num_cycles}.")
     specific = {"num_cycles": num_cycles} if name == "cosine_with_restarts" else None
     return get_scheduler(
         "constant_with_warmup" if name == "constant" else name,

@@ -1,0 +1,129 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""Mistakes in the flags of pretrain.py, found before anything is trained."""
+
+import difflib
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from command_line import UserError
+
+AT_LEAST = {
+    "batch_size": 2,
+    "gradient_accumulation_steps": 1,
+    "max_train_steps": 1,
+    "eval_steps": 1,
+    "save_steps": 1,
+    "save_total_limit": 1,
+    "logging_steps": 1,
+    "image_size": 1,
+    "num_workers": 0,
+    "retrieval_warmup_steps": 0,
+}
+ABOVE_ZERO = ("learning_rate", "max_grad_norm", "inverse_temperature")
+LENGTHS = {"crop_scale": 2, "image_mean": 3, "image_std": 3}
+EXCLUSIVE = (
+    ("vision_model_name_or_path", "vision_config"),
+    ("text_model_name_or_path", "text_config"),
+    *(("model_name_or_path", f"{side}_{what}") for side in ("vision", "text") for what in ("model_name_or_path", "config")),
+)
+# A checkpoint continues its own run; only these flags may differ.
+FREE_ON_RESUME = (
+    "output_dir",
+    "overwrite_output_dir",
+    "resume_from_checkpoint",
+    "max_train_steps",
+    "eval_steps",
+    "save_steps",
+    "save_total_limit",
+    "logging_steps",
+    "report_to",
+    "num_workers",
+    "keep_decoded",
+)
+FIXED_BY_CHECKPOINT = ("projection_dim", "projection_type", "text_pooling")
+
+
+def check_arguments(args) -> None:
+    """Refuse values that could only fail, or be ignored, later."""
+    for name, least in AT_LEAST.items():
+        if getattr(args, name) < least:
+            raise UserError(f"{name} must be at least {least}, got {getattr(args, name)}")
+    for name in ABOVE_ZERO:
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise UserError(f"{name} must be above 0, got {value}")
+    for name, length in LENGTHS.items():
+        values = getattr(args, name)
+        if values is not None and len(values) != length:
+            raise UserError(f"{name} takes {length} numbers, got {values}")
+    for first, second in EXCLUSIVE:
+        if getattr(args, first) and getattr(args, second):
+            raise UserError(
+                f"{first} and {second} exclude each other; an empty value, --{second} '', switches off a recipe's"
+            )
+
+
+def check_output_dir(args, output_dir: Path) -> None:
+    """Refuse to train over another run unless told to."""
+    held = [name for name in ("config.json", "checkpoints") if (output_dir / name).exists()]
+    if held and not (args.overwrite_output_dir or args.resume_from_checkpoint):
+        raise UserError(
+            f"output_dir {output_dir} holds {'a model' if 'config.json' in held else 'checkpoints'}: pass another "
+            "folder, --resume_from_checkpoint last, or --overwrite_output_dir true"
+        )
+
+
+def check_resumed_flags(args, checkpoint: Path) -> None:
+    """Refuse flags that differ from those of the run that wrote the checkpoint."""
+    recorded = checkpoint.parent.parent / "arguments.json"
+    if not recorded.is_file():
+        return
+    before = json.loads(recorded.read_text(encoding="utf-8"))
+    changed = [
+        f"{name} was {before[name]!r}, now {value!r}"
+        for name, value in asdict(args).items()
+        if name in before and name not in FREE_ON_RESUME and before[name] != value
+    ]
+    if changed:
+        raise UserError(f"{checkpoint} continues a run with its own flags: {'; '.join(changed)}")
+
+
+def check_checkpoint_flags(args, config) -> None:
+    """Refuse flags that contradict the checkpoint that training starts from."""
+    defaults = {field.name: field.default for field in fields(args)}
+    for name in FIXED_BY_CHECKPOINT:
+        value, own = getattr(args, name), getattr(config, name)
+        if value not in (own, defaults[name]):
+            raise UserError(f"{name}={value!r} contradicts {args.model_name_or_path}, whose {name} is {own!r}")
+
+
+def check_towers_take_the_data(model, processor, image_size: int) -> None:
+    """Run one caption and one picture, so that a tower that cannot take them says so now."""
+    from PIL import Image
+
+    num_tokens, vocab_size = len(processor.tokenizer), getattr(model.config.text_config, "vocab_size", None)
+    if vocab_size is not None and num_tokens > vocab_size:
+        raise UserError(f"the tokenizer has {num_tokens} tokens, the text tower only {vocab_size}: they do not match")
+    model.encode_texts(["a"], processor)
+    model.encode_images([Image.new("RGB", (image_size, image_size))], processor)
+
+
+def tower_config(side: str, text: str | None, **derived) -> dict:
+    """A tower's configuration from its flag; what follows from the data is filled in where the flag leaves it open."""
+    from transformers import AutoConfig
+
+    try:
+        config = json.loads(text) if text else {"model_type": f"clip_{side}_model"}
+    except json.JSONDecodeError as error:
+        raise UserError(f"{side}_config must be JSON, got {text!r}: {error}") from None
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise UserError(f"{side}_config must be an object with a model_type of transformers, got {config}")
+    known = AutoConfig.for_model(config["model_type"])
+    for name in config:
+        if not hasattr(known, name):
+            close = difflib.get_close_matches(name, vars(known), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise UserError(f"{side}_config: a {config['model_type']!r} configuration has no {name!r}{hint}")
+    return {**derived, **config}

@@ -1,0 +1,22 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""What every test gets: no hub, and random numbers that start from the same seed."""
+
+import os
+
+# Before huggingface_hub is imported, which reads it once: a test that needs the hub must fail, not wait.
+os.environ["HF_HUB_OFFLINE"] = "1"
+# Tests start processes; a tokenizer that was used before would warn in each of them.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from transformers import set_seed  # noqa: E402
+
+# Two threads on two busy cores wait for each other; the tests' tensors are small.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    set_seed(0)

@@ -1,0 +1,79 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""The README stays true: its Python runs, its commands parse, its table is what commands wrote."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODEL_CARDS = ("emoji_cloob", "emoji_clip")
+COLUMNS = {
+    "seen concepts, top-1": "test_seen_top1",
+    "top-5": "test_seen_top5",
+    "unseen among all, top-1": "test_unseen_top1",
+    "unseen among unseen, top-1": "test_unseen_among_unseen_top1",
+    "image→text R@1": "test_seen_image_to_text_recall@1",
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def results_table() -> str:
+    lines = [f"| recipe | {' | '.join(COLUMNS)} |", "|---|" + "---|" * len(COLUMNS)]
+    for card in MODEL_CARDS:
+        metrics = json.loads((ROOT / "model_cards" / card / "metrics.json").read_text(encoding="utf-8"))
+        figures = " | ".join(f"{100 * metrics[name]:.1f}" for name in COLUMNS.values())
+        lines.append(f"| `{card}` | {figures} |")
+    return "\n".join(lines)
+
+
+def test_the_results_table_is_what_the_runs_wrote():
+    printed = re.search(r"<!-- results.*?-->\n(.*?)\n<!-- /results -->", README, flags=re.DOTALL).group(1)
+    assert printed == results_table()
+
+
+def test_every_relative_link_and_picture_exists():
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_every_command_names_a_make_target_or_an_example_and_flags_that_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    commands = [
+        line.split("  #")[0].strip() for block in blocks("bash") for line in block.splitlines() if line.strip()
+    ]
+    assert len(commands) >= 5
+    for command in commands:
+        words = shlex.split(command)
+        if words[0] == "make":
+            assert words[1] in targets, command
+            continue
+        script = next(index for index, word in enumerate(words) if word.startswith("examples/"))
+        shown = subprocess.run(
+            [sys.executable, ROOT / words[script], "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        for word in words[script + 1 :]:
+            assert (ROOT / word).is_file() if word.endswith(".yaml") else True, command
+            assert f"{word} " in shown if word.startswith("--") else True, command
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs_on_a_freshly_trained_model(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    flags = ["--max_train_steps", "2", "--warmup_steps", "1", "--batch_size", "32", "--num_workers", "0"]
+    train = [sys.executable, str(ROOT / "examples/pretrain.py"), *flags]
+    subprocess.run(train, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    code = "\n".join(blocks("python"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
