@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 # Compiling 20,000 modules that nobody imports would take longer than installing them.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
 SOURCES := hf_cloob examples tests
-DEMO := runs/demo
+DEMO := runs/emoji_cloob
 # `accelerate launch` would give the run one thread otherwise.
 LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 	--num_cpu_threads_per_process $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: help demo test test-all slow lowest conformance lint format clean
+.PHONY: help demo test test-all slow lowest conformance bench lint format clean
 .NOTPARALLEL:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make lint         check the style; make format repairs it"
 	@echo "make lowest       the fast tests with the oldest versions that pyproject.toml admits"
 	@echo "make conformance  transformers' common model tests, on CloobModel and on CLIPModel"
+	@echo "make bench        time the zero-shot pipeline against the stock one"
 	@echo "make clean        remove environments, caches and built files; runs/ stays"
 
 $(BIN)/python:
@@ -54,6 +55,9 @@ lowest: $(BIN)/python
 
 conformance: $(VENV)/installed-test $(VENV)/installed-conformance
 	$(BIN)/python -m tests.conformance
+
+bench: $(VENV)/installed-test
+	$(BIN)/python examples/benchmark_zero_shot.py
 
 lint: $(VENV)/installed-ruff
 	$(BIN)/ruff check $(SOURCES) .ci

@@ -20,8 +20,12 @@ class UserError(ValueError):
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
-    """While a command is set up, an error about a value, a file or a package is the user's to mend: a `UserError`."""
+def user_errors(subject: str = "") -> Iterator[None]:
+    """While a command is set up, an error about a value, a file or a package is the user's to mend: a `UserError`.
+
+    Args:
+        subject: flag and value to put before a message that does not name them.
+    """
     from huggingface_hub.errors import StrictDataclassError
 
     try:
@@ -29,7 +33,7 @@ def user_errors() -> Iterator[None]:
     except UserError:
         raise
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(" ".join(f"{subject} {error}".split())) from error
 
 
 def parse_arguments(
@@ -60,7 +64,8 @@ def parse_arguments(
     if positional and argv and not argv[0].startswith("-"):
         argv.insert(0, f"--{positional}")
     recipe = argv.pop(0) if argv and argv[0].endswith((".yaml", ".yml")) else None
-    replaced = any(_flag_name(argument) in _replacing(arguments_class) for argument in argv)
+    given = {_flag_name(argument) for argument in argv if argument.startswith("--")}
+    replaced = not given.isdisjoint(_replacing(arguments_class))
     if recipe is None and default_recipe and not replaced:
         recipe = RECIPE_FOLDER / default_recipe
     from_recipe = _recipe_flags(parser, Path(recipe), defaults) if recipe else []
@@ -70,13 +75,15 @@ def parse_arguments(
     for flag in unknown:
         if flag.endswith((".yaml", ".yml")):
             parser.error(f"the recipe {flag} must come first, before the flags that override it")
+        if not flag.startswith("-"):
+            parser.error(f"{flag!r} belongs to no flag: one value too many?")
         parser.error(_unknown("flag", _flag_name(flag), defaults))
     return arguments
 
 
 def _flag_name(argument: str) -> str:
     # HfArgumentParser takes --batch-size for --batch_size.
-    return argument.split("=")[0].lstrip("-").replace("-", "_") if argument.startswith("--") else argument
+    return argument.split("=")[0].lstrip("-").replace("-", "_")
 
 
 def _replacing(arguments_class: type) -> tuple[str, ...]:

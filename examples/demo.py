@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from command_line import parse_arguments
+from command_line import UserError, parse_arguments, user_errors
 
 
 @dataclass
@@ -26,15 +26,27 @@ class DemoArguments:
 
 def main() -> None:
     args = parse_arguments(DemoArguments, __doc__.split("\n\n")[0], positional="model")
+    try:
+        demo(args)
+    except UserError as error:
+        raise SystemExit(f"demo.py: {error}") from None
 
+
+def demo(args: DemoArguments) -> None:
+    """Classify a few pictures, print the names and draw the contact sheet."""
     from transformers import pipeline
 
     import hf_cloob  # noqa: F401  registers the model with transformers' Auto classes
     from hf_cloob.data.emoji import emoji_classes, load_emoji
     from hf_cloob.evaluation.plots import contact_sheet
 
+    if not (Path(args.model) / "config.json").is_file():
+        raise UserError(f"{args.model} holds no model; train one with examples/pretrain.py --output_dir {args.model}")
     emoji = load_emoji()
     labels = list(dict.fromkeys(emoji_classes(emoji).labels))
+    for name, split in (("num_seen", "test_seen"), ("num_unseen", "test_unseen")):
+        if not 0 <= getattr(args, name) <= len(emoji[split]):
+            raise UserError(f"{name} must be from 0 to {len(emoji[split])}, got {getattr(args, name)}")
     rng = random.Random(args.seed)
     rows = [
         emoji[split][index]
@@ -42,7 +54,8 @@ def main() -> None:
         for index in sorted(rng.sample(range(len(emoji[split])), number))
     ]
 
-    classifier = pipeline("zero-shot-image-classification", model=args.model)
+    with user_errors():
+        classifier = pipeline("zero-shot-image-classification", model=args.model)
     print(f"{len(rows)} pictures among {len(labels)} names:")
     best = []
     for row in rows:

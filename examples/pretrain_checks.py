@@ -26,7 +26,10 @@ LENGTHS = {"crop_scale": 2, "image_mean": 3, "image_std": 3}
 EXCLUSIVE = (
     ("vision_model_name_or_path", "vision_config"),
     ("text_model_name_or_path", "text_config"),
-    *(("model_name_or_path", f"{side}_{what}") for side in ("vision", "text") for what in ("model_name_or_path", "config")),
+    ("model_name_or_path", "vision_model_name_or_path"),
+    ("model_name_or_path", "text_model_name_or_path"),
+    ("model_name_or_path", "vision_config"),
+    ("model_name_or_path", "text_config"),
 )
 # A checkpoint continues its own run; only these flags may differ.
 FREE_ON_RESUME = (
@@ -47,6 +50,8 @@ FIXED_BY_CHECKPOINT = ("projection_dim", "projection_type", "text_pooling")
 
 def check_arguments(args) -> None:
     """Refuse values that could only fail, or be ignored, later."""
+    from accelerate.tracking import get_available_trackers
+
     for name, least in AT_LEAST.items():
         if getattr(args, name) < least:
             raise UserError(f"{name} must be at least {least}, got {getattr(args, name)}")
@@ -54,10 +59,15 @@ def check_arguments(args) -> None:
         value = getattr(args, name)
         if value is not None and not value > 0:
             raise UserError(f"{name} must be above 0, got {value}")
+    if args.tau_free_loss and args.contrastive_loss != "infoloob":
+        raise UserError(f"tau_free_loss works with contrastive_loss infoloob only, got {args.contrastive_loss!r}")
     for name, length in LENGTHS.items():
         values = getattr(args, name)
         if values is not None and len(values) != length:
             raise UserError(f"{name} takes {length} numbers, got {values}")
+    trackers = [*(str(tracker) for tracker in get_available_trackers()), "all"]
+    if args.report_to and args.report_to not in trackers:
+        raise UserError(f"report_to must be an installed tracker, {' or '.join(trackers)}, got {args.report_to!r}")
     for first, second in EXCLUSIVE:
         if getattr(args, first) and getattr(args, second):
             raise UserError(
@@ -112,7 +122,7 @@ def check_towers_take_the_data(model, processor, image_size: int) -> None:
 
 def tower_config(side: str, text: str | None, **derived) -> dict:
     """A tower's configuration from its flag; what follows from the data is filled in where the flag leaves it open."""
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING
 
     try:
         config = json.loads(text) if text else {"model_type": f"clip_{side}_model"}
@@ -120,10 +130,18 @@ def tower_config(side: str, text: str | None, **derived) -> dict:
         raise UserError(f"{side}_config must be JSON, got {text!r}: {error}") from None
     if not isinstance(config, dict) or "model_type" not in config:
         raise UserError(f"{side}_config must be an object with a model_type of transformers, got {config}")
-    known = AutoConfig.for_model(config["model_type"])
+    model_type = config["model_type"]
+    if model_type not in CONFIG_MAPPING:
+        raise UserError(
+            f"{side}_config: transformers has no model_type {model_type!r}{_hint(model_type, CONFIG_MAPPING)}"
+        )
+    known = CONFIG_MAPPING[model_type]()
     for name in config:
         if not hasattr(known, name):
-            close = difflib.get_close_matches(name, vars(known), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise UserError(f"{side}_config: a {config['model_type']!r} configuration has no {name!r}{hint}")
+            raise UserError(f"{side}_config: a {model_type!r} configuration has no {name!r}{_hint(name, vars(known))}")
     return {**derived, **config}
+
+
+def _hint(name: str, known) -> str:
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

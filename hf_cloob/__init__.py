@@ -42,3 +42,15 @@ __all__ = [
     "sigmoid_loss",
     "uniformity_loss",
 ]
+
+
+def __getattr__(name: str):
+    if name == "CloobZeroShotPipeline":
+        from .hub.pipelines import CloobZeroShotPipeline
+
+        return CloobZeroShotPipeline
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "CloobZeroShotPipeline"])

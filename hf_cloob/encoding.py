@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Embeddings for lists of images and texts: batching, padding by length, progress, numpy."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -35,7 +36,7 @@ def encode_images(
 
     Args:
         model: any model with `get_image_features`.
-        images: PIL images, arrays, paths or URLs; a column of a `datasets.Dataset` works too.
+        images: PIL images, arrays, paths or URLs, or one image or path; a column of a `datasets.Dataset` works too.
         processor: a processor with an `image_processor`, or an image processor.
         batch_size: images per forward pass.
         convert_to_numpy: return a numpy array instead of a tensor.
@@ -48,9 +49,12 @@ def encode_images(
         ValueError: for no image at all.
     """
     image_processor = getattr(processor, "image_processor", processor)
+    if isinstance(images, (str, os.PathLike)) or hasattr(images, "convert"):  # a PIL image
+        images = [images]
 
     def encode(batch: list) -> torch.Tensor:
-        loaded = [load_image(image) if isinstance(image, str) else image for image in batch]
+        paths = (os.fspath(image) if isinstance(image, os.PathLike) else image for image in batch)
+        loaded = [load_image(image) if isinstance(image, str) else image for image in paths]
         pixel_values = image_processor(images=loaded, return_tensors="pt")["pixel_values"]
         return model.get_image_features(pixel_values=pixel_values.to(model.device, model.dtype)).pooler_output
 
@@ -72,7 +76,7 @@ def encode_texts(
 
     Args:
         model: any model with `get_text_features`.
-        texts: strings.
+        texts: strings, or one string.
         processor: a processor with a `tokenizer`, or a tokenizer.
         batch_size: texts per forward pass.
         truncation: cut texts that are longer than the context instead of raising.
@@ -138,9 +142,11 @@ def _encode(model, items: Sequence, encode: Callable, batch_size: int, to_numpy:
 
 @contextmanager
 def _evaluation_mode(model) -> Iterator[None]:
-    was_training = model.training
+    # Each module's own mode: a frozen tower may be in evaluation mode while the rest is trained.
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training

@@ -3,6 +3,7 @@
 """CloobModel: two towers, Hopfield retrieval and a contrastive loss over the global batch."""
 
 import math
+import os
 
 import torch
 from torch import nn
@@ -33,6 +34,7 @@ HUB_KEYWORDS = (
     "subfolder",
     "trust_remote_code",
 )
+MODEL_KEYWORDS = ("attn_implementation", "dtype")
 MAX_LOGIT_SCALE = math.log(100.0)
 
 
@@ -50,7 +52,7 @@ class CloobPreTrainedModel(PreTrainedModel):
     _auto_class = "AutoModel"
 
     def _add_text_tower(self, config: CloobConfig) -> None:
-        self.text_model = build_tower(config.text_config, config.text_pooling)
+        self.text_model = build_tower(config.text_config, "text", config.text_pooling)
         self.text_projection = build_projection(
             config.projection_type,
             pooled_width(self.text_model, config.text_pooling),
@@ -59,7 +61,7 @@ class CloobPreTrainedModel(PreTrainedModel):
         )
 
     def _add_vision_tower(self, config: CloobConfig) -> None:
-        self.vision_model = build_tower(config.vision_config, config.vision_pooling)
+        self.vision_model = build_tower(config.vision_config, "vision", config.vision_pooling)
         self.visual_projection = build_projection(
             config.projection_type,
             pooled_width(self.vision_model, config.vision_pooling),
@@ -326,8 +328,8 @@ class CloobModel(CloobPreTrainedModel):
     @classmethod
     def from_vision_text_pretrained(
         cls,
-        vision_model_name_or_path: str | dict | PreTrainedConfig,
-        text_model_name_or_path: str | dict | PreTrainedConfig,
+        vision_model_name_or_path: str | os.PathLike | dict | PreTrainedConfig,
+        text_model_name_or_path: str | os.PathLike | dict | PreTrainedConfig,
         **kwargs,
     ) -> "CloobModel":
         """Join a pretrained vision tower and a pretrained text tower; the projections start at random.
@@ -336,19 +338,23 @@ class CloobModel(CloobPreTrainedModel):
             vision_model_name_or_path: folder or Hub id of a vision model, or of a dual encoder whose vision tower
                 is taken. A configuration, or a dict with `model_type`, instead of a name starts the tower at random.
             text_model_name_or_path: the same for the text tower.
-            kwargs: fields of [`CloobConfig`], and `from_pretrained`'s Hub arguments (revision, token, ...).
+            kwargs: fields of [`CloobConfig`], `attn_implementation`, `dtype`, and `from_pretrained`'s Hub arguments
+                (revision, token, ...).
 
         Raises:
             ValueError: for fields that contradict each other.
         """
         hub = {name: kwargs.pop(name) for name in HUB_KEYWORDS if name in kwargs}
+        options = {name: kwargs.pop(name) for name in MODEL_KEYWORDS if name in kwargs}
         towers = {"vision": vision_model_name_or_path, "text": text_model_name_or_path}
         pretrained = {
-            side: _pretrained_tower(name, side, hub) for side, name in towers.items() if isinstance(name, str)
+            side: _pretrained_tower(name, side, hub)
+            for side, name in towers.items()
+            if isinstance(name, (str, os.PathLike))
         }
         configs = {f"{side}_config": tower.config for side, tower in pretrained.items()}
         configs |= {f"{side}_config": tower for side, tower in towers.items() if side not in pretrained}
-        model = cls(CloobConfig(**configs, **kwargs))
+        model = cls._from_config(CloobConfig(**configs, **kwargs), **options)
         for side, tower in pretrained.items():
             _copy_weights(tower, getattr(model, f"{side}_model"))
         return model
@@ -359,13 +365,14 @@ class CloobModel(CloobPreTrainedModel):
 
         Args:
             pretrained_model_name_or_path: folder or Hub id of a CLIP checkpoint.
-            kwargs: fields of [`CloobConfig`], e.g. `logit_scale_init_value=math.log(30)` for CLOOB training, and
-                `from_pretrained`'s Hub arguments (revision, token, ...).
+            kwargs: fields of [`CloobConfig`], e.g. `logit_scale_init_value=math.log(30)` for CLOOB training,
+                `attn_implementation`, `dtype`, and `from_pretrained`'s Hub arguments (revision, token, ...).
 
         Raises:
             ValueError: if the checkpoint is not a CLIP, or fields contradict each other.
         """
         hub = {name: kwargs.pop(name) for name in HUB_KEYWORDS if name in kwargs}
+        options = {name: kwargs.pop(name) for name in MODEL_KEYWORDS if name in kwargs}
         source = AutoConfig.from_pretrained(pretrained_model_name_or_path, **hub)
         if source.model_type != "clip":
             raise ValueError(
@@ -377,7 +384,8 @@ class CloobModel(CloobPreTrainedModel):
                 raise ValueError(f"{name}={kwargs[name]!r} contradicts the checkpoint, whose {name} is {own!r}.")
         clip = CLIPModel.from_pretrained(pretrained_model_name_or_path, **hub)
         kwargs.setdefault("logit_scale_init_value", clip.logit_scale.item())
-        model = cls(CloobConfig(text_config=source.text_config, vision_config=source.vision_config, **kwargs))
+        config = CloobConfig(text_config=source.text_config, vision_config=source.vision_config, **kwargs)
+        model = cls._from_config(config, **options)
         for name in ("text_model", "vision_model", "text_projection", "visual_projection"):
             _copy_weights(getattr(clip, name), getattr(model, name))
         return model

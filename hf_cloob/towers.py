@@ -38,6 +38,7 @@ LAST_CONVOLUTIONS = {
     "mobilenet_v2": "conv_1x1.convolution",
     "mobilevit": "conv_1x1_exp.convolution",
 }
+MAIN_INPUTS = {"text": "input_ids", "vision": "pixel_values"}
 # Towers that AutoModel does not know on their own.
 TOWERS_OF_DUAL_ENCODERS = {"siglip_text_model": SiglipTextModel}
 
@@ -105,18 +106,22 @@ def _uniform_by_fan_in(tensor: torch.Tensor, fan_in: int) -> None:
     init.uniform_(tensor, -(fan_in**-0.5), fan_in**-0.5)
 
 
-def build_tower(config: PreTrainedConfig, pooling: str) -> PreTrainedModel:
+def build_tower(config: PreTrainedConfig, side: str, pooling: str) -> PreTrainedModel:
     """Build a randomly initialized tower from its configuration.
 
     Args:
         config: configuration of any transformers model that AutoModel knows.
+        side: "text" or "vision".
         pooling: how its states will be pooled; parts that this leaves unused are dropped or frozen.
 
     Raises:
-        ValueError: for an encoder-decoder or a model that AutoModel does not know.
+        ValueError: for an encoder-decoder, a dual encoder, a model that AutoModel does not know, or one that takes
+            the other side's inputs.
     """
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"A {config.model_type!r} model has a decoder: use an encoder-only model as a tower.")
+    if hasattr(config, "text_config") and hasattr(config, "vision_config"):
+        raise ValueError(f"A {config.model_type!r} model has two towers: give its {side}_config as {side}_config.")
     if config.model_type == "clip_text_model":
         tower = CLIPTextTower._from_config(config)
     elif config.model_type == "clip_vision_model":
@@ -127,6 +132,11 @@ def build_tower(config: PreTrainedConfig, pooling: str) -> PreTrainedModel:
         tower = AutoModel.from_config(config)
     else:
         raise ValueError(f"A {config.model_type!r} model cannot be a tower: transformers' AutoModel does not know it.")
+    if tower.main_input_name != MAIN_INPUTS[side]:
+        raise ValueError(
+            f"A {config.model_type!r} model takes {tower.main_input_name} and cannot be the {side} tower, which takes "
+            f"{MAIN_INPUTS[side]}."
+        )
     freeze_unused(tower, pooling)
     return tower
 

@@ -97,14 +97,14 @@ def test_foreign_towers_train_together(text, vision):
 
 @pytest.mark.parametrize(("pooling", "width"), [("auto", 24), ("mean", 32)])
 def test_pooled_width_of_siglips_text_tower_depends_on_the_pooling(pooling, width):
-    tower = build_tower(AutoConfig.for_model(**tower_dict("siglip_text_model")), pooling)
+    tower = build_tower(AutoConfig.for_model(**tower_dict("siglip_text_model")), "text", pooling)
     assert pooled_width(tower, pooling) == width
 
 
 def test_a_tower_without_a_known_width_is_an_error_that_names_it():
     config = AutoConfig.for_model("mobilevitv2", image_size=32)
     with pytest.raises(ValueError, match="pooled width of a 'mobilevitv2' tower"):
-        pooled_width(build_tower(config, "auto"), "auto")
+        pooled_width(build_tower(config, "vision", "auto"), "auto")
 
 
 def test_a_tower_that_keeps_no_promise_about_its_width_is_an_error():
@@ -117,12 +117,25 @@ def test_a_tower_that_keeps_no_promise_about_its_width_is_an_error():
 @pytest.mark.parametrize("model_type", ["t5", "bart"])
 def test_an_encoder_decoder_is_an_error(model_type):
     with pytest.raises(ValueError, match=f"'{model_type}' model has a decoder"):
-        build_tower(AutoConfig.for_model(model_type), "auto")
+        build_tower(AutoConfig.for_model(model_type), "text", "auto")
+
+
+@pytest.mark.parametrize("side", ["text", "vision"])
+def test_a_dual_encoder_is_an_error_that_says_which_part_to_give(side):
+    with pytest.raises(ValueError, match=f"'clip' model has two towers: give its {side}_config"):
+        build_tower(AutoConfig.for_model("clip"), side, "auto")
+
+
+def test_towers_given_the_wrong_way_round_are_an_error():
+    with pytest.raises(ValueError, match="'clip_vision_model' model takes pixel_values and cannot be the text tower"):
+        CloobModel(tiny_config(text=CLIP_VISION))
+    with pytest.raises(ValueError, match="'bert' model takes input_ids and cannot be the vision tower"):
+        CloobModel(tiny_config(vision=tower_dict("bert")))
 
 
 def test_a_configuration_without_a_model_is_an_error():
     with pytest.raises(ValueError, match="'siglip2_text_model' model cannot be a tower"):
-        build_tower(AutoConfig.for_model("siglip2_text_model"), "auto")
+        build_tower(AutoConfig.for_model("siglip2_text_model"), "text", "auto")
 
 
 def test_frozen_parts_stay_frozen_after_saving_and_loading(tmp_path):

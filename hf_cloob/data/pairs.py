@@ -31,7 +31,8 @@ class ImageTextPairs(torch.utils.data.Dataset):
             `load_emoji` return them; other columns are ignored.
         transform: takes (RGB picture, random.Random) and returns pixel values (num_channels, image_size, image_size).
         seed: the run's seed.
-        first_caption_only: always take a row's first caption instead of drawing one.
+        first_caption_share: probability of a row's first caption; the others share the rest. None draws all alike, 1
+            takes always the first.
         keep_decoded: keep each picture in memory once it is decoded, in every worker: for small corpora of small
             pictures, where decoding is a good part of a sample's cost.
 
@@ -44,11 +45,13 @@ class ImageTextPairs(torch.utils.data.Dataset):
         dataset: "datasets.Dataset",
         transform: ImageTransform,
         seed: int = 0,
-        first_caption_only: bool = False,
+        first_caption_share: float | None = None,
         keep_decoded: bool = False,
     ):
         from datasets import Image as ImageFeature
 
+        if first_caption_share is not None and not 0 <= first_caption_share <= 1:
+            raise ValueError(f"first_caption_share must be from 0 to 1, got {first_caption_share}.")
         missing = [column for column in ("image", "captions") if column not in dataset.column_names]
         if missing:
             raise ValueError(
@@ -56,6 +59,7 @@ class ImageTextPairs(torch.utils.data.Dataset):
             )
         self.transform = transform
         self.seed = seed
+        self.first_caption_share = first_caption_share
         # Encoded pictures: a broken one then fails where it is decoded, not in the middle of reading a row.
         self._feature = ImageFeature()
         self._images = dataset.select_columns(["image"]).cast_column("image", ImageFeature(decode=False))
@@ -65,8 +69,6 @@ class ImageTextPairs(torch.utils.data.Dataset):
         empty = [index for index, captions in enumerate(self._captions) if not captions]
         if empty:
             raise ValueError(f"{len(empty)} rows have no caption, the first is row {empty[0]}. See load_pairs.")
-        if first_caption_only:
-            self._captions = [captions[:1] for captions in self._captions]
         # Prefixes keep a concept's id apart from another pair's caption that reads the same.
         self._caption_keys = [
             [f"caption:{normalize_caption(caption)}" for caption in captions] for captions in self._captions
@@ -107,7 +109,15 @@ class ImageTextPairs(torch.utils.data.Dataset):
 
     def _drawn(self, epoch: int, index: int) -> int:
         num_captions = len(self._captions[index])
-        return 0 if num_captions == 1 else (sample_seed(self.seed, epoch, index) >> 32) % num_captions
+        if num_captions == 1:
+            return 0
+        # The two halves of the mix are independent draws.
+        mixed = sample_seed(self.seed, epoch, index)
+        if self.first_caption_share is None:
+            return (mixed >> 32) % num_captions
+        if (mixed & 0xFFFFFFFF) < self.first_caption_share * 2**32:
+            return 0
+        return 1 + (mixed >> 32) % (num_captions - 1)
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:

@@ -72,7 +72,8 @@ def find_checkpoint(name: str, folder: Path) -> Path:
         if not CHECKPOINT_PATTERN.fullmatch(Path(name).name) or not Path(name).is_dir():
             there = ", ".join(path.name for _, path in _checkpoints(folder)) or "no checkpoint"
             raise ValueError(
-                f"resume_from_checkpoint must be 'last' or a folder .../step-XXXXXX, got {name!r}; {folder} holds {there}."
+                f"resume_from_checkpoint must be 'last' or a folder .../step-XXXXXX, got {name!r}; "
+                f"{folder} holds {there}."
             )
         return Path(name)
     checkpoints = _checkpoints(folder)

@@ -5,6 +5,7 @@
 import io
 import pickle
 import random
+from collections import Counter
 
 import datasets
 import numpy as np
@@ -64,8 +65,24 @@ def test_the_sampler_is_told_the_caption_that_is_then_drawn(emoji):
 
 
 def test_the_first_caption_alone_is_drawn_when_asked(emoji):
-    pairs = ImageTextPairs(emoji["selection"], EVALUATION, first_caption_only=True)
+    pairs = ImageTextPairs(emoji["selection"], EVALUATION, first_caption_share=1.0)
     assert [pairs[9, index]["text"] for index in range(20)] == emoji["selection"]["label"][:20]
+
+
+def test_the_first_caption_has_its_share_and_the_others_divide_the_rest(emoji):
+    index = next(index for index, captions in enumerate(emoji["train"]["captions"]) if len(captions) == 4)
+    pairs = ImageTextPairs(emoji["train"], EVALUATION, first_caption_share=0.7)
+    drawn = Counter(pairs.duplicate_keys(epoch, index)[0] for epoch in range(4000))
+    counts = [drawn["caption:" + normalize_caption(caption)] for caption in emoji["train"]["captions"][index]]
+    assert sum(counts) == 4000
+    # Four standard deviations of a binomial with 4,000 draws.
+    for count, share in zip(counts, (0.7, 0.1, 0.1, 0.1), strict=True):
+        assert abs(count - 4000 * share) < 4 * (4000 * share * (1 - share)) ** 0.5
+
+
+def test_a_share_outside_zero_to_one_is_refused(emoji):
+    with pytest.raises(ValueError, match="first_caption_share must be from 0 to 1, got 1.5"):
+        ImageTextPairs(emoji["selection"], EVALUATION, first_caption_share=1.5)
 
 
 def test_kept_pictures_give_the_same_samples(emoji):

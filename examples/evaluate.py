@@ -1,0 +1,286 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluate a CLOOB, CLIP or SigLIP checkpoint: zero-shot, retrieval, linear probe and nearest neighbors.
+
+    python examples/evaluate.py runs/emoji_cloob --suite emoji
+    python examples/evaluate.py CHECKPOINT --suite imagenet --dataset_name FOLDER
+    python examples/evaluate.py CHECKPOINT --suite classification --dataset_name FOLDER --train_split train
+    python examples/evaluate.py CHECKPOINT --suite coco --dataset_name FOLDER --annotation_file dataset_coco.json
+    torchrun --nproc_per_node 8 examples/evaluate.py CHECKPOINT --suite emoji
+
+A checkpoint is a folder or a Hub id. A suite is `emoji`, a standard one (see hf_cloob/evaluation/suite_data), or
+`classification` or `retrieval` for data of your own. A dataset is a Hub id, a folder of class folders, a table that
+`datasets` reads, VOC2007, or tar shards in CLIP_benchmark's layout. Embeddings are computed once, by all processes
+together, and kept for the next evaluation of the same weights on the same data. Writes one flat `metrics.json`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from command_line import UserError, parse_arguments, user_errors
+
+RETRIEVAL_KS = (1, 5, 10)
+# Rows handed to the encoder in one call, which shares them out and cuts them into batches.
+AT_ONCE = 100_000
+# The emoji's groups are the labels of their probes: a concept has too few pictures.
+EMOJI_PROBE_LABEL = "group"
+
+
+@dataclass
+class EvaluateArguments:
+    """Flags of evaluate.py."""
+
+    checkpoint: str = field(default="runs/emoji_cloob", metadata={"help": "folder or Hub id of a dual encoder"})
+    suite: str = field(default="emoji", metadata={"help": "emoji, a standard suite, classification or retrieval"})
+    output_dir: str = field(default="runs/evaluation", metadata={"help": "folder of metrics.json"})
+
+    dataset_name: str | None = field(default=None, metadata={"help": "Hub dataset or folder (not for emoji)"})
+    dataset_config: str | None = field(default=None, metadata={"help": "configuration name of the Hub dataset"})
+    dataset_split: str | None = field(default=None, metadata={"help": "split to evaluate on; default: the suite's"})
+    train_split: str | None = field(default=None, metadata={"help": "split the probes learn from; default: no probes"})
+    suite_folder: str | None = field(
+        default=None, metadata={"help": "folder of classnames.txt and zeroshot_classification_templates.txt"}
+    )
+    image_column: str = field(default="image", metadata={"help": "column of the images"})
+    label_column: str = field(default="label", metadata={"help": "column of the classes"})
+    label_order: str = field(
+        default="names", metadata={"help": "how labels are read: names, or suite for its numbers"}
+    )
+    caption_column: str = field(default="caption", metadata={"help": "column of captions, strings or lists"})
+    file_list: str | None = field(default=None, metadata={"help": "file that lists a folder's images of the split"})
+    annotation_file: str | None = field(default=None, metadata={"help": "Karpathy's JSON file, for coco, flickr30k"})
+
+    linear_probe: bool = field(default=True, metadata={"help": "logistic regression, where there is training data"})
+    knn: bool = field(default=True, metadata={"help": "nearest neighbors, where there is training data"})
+    num_neighbors: int = field(default=20, metadata={"help": "neighbors that vote"})
+
+    batch_size: int = field(default=64, metadata={"help": "images or texts in one pass of a process"})
+    num_workers: int = field(default=2, metadata={"help": "processes that read images, for each process"})
+    dtype: str = field(default="float32", metadata={"help": "precision of the model: float32, bfloat16 or float16"})
+    cache_embeddings: bool = field(default=True, metadata={"help": "keep embeddings on disk and use kept ones"})
+    cache_dir: str | None = field(default=None, metadata={"help": "their folder; default: $HF_CLOOB_CACHE/embeddings"})
+    trust_remote_code: bool = field(default=False, metadata={"help": "run a Hub model's own code"})
+
+
+def main() -> None:
+    args = parse_arguments(EvaluateArguments, __doc__.split("\n\n")[0], positional="checkpoint")
+    try:
+        evaluate(args)
+    except UserError as error:
+        raise SystemExit(f"evaluate.py: {error}") from None
+
+
+def evaluate(args: EvaluateArguments) -> dict:
+    """Embed, measure and write metrics.json; returns what it holds (on the main process)."""
+    from datetime import timedelta
+
+    import torch
+    from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
+
+    from hf_cloob.data.emoji_packages import default_cache_dir
+    from hf_cloob.evaluation.cached_encoder import CachedEncoder
+    from hf_cloob.training.run_log import write_metrics
+
+    task = check_arguments(args)
+    with user_errors():
+        accelerator = Accelerator(
+            # Without it the processes that torchrun starts on a machine without accelerators would not join.
+            cpu=not torch.accelerator.is_available(),
+            # The main process fits the probes alone while the others wait for it.
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
+        )
+        model, processor = load_checkpoint(args)
+        cache_dir = Path(args.cache_dir) if args.cache_dir else default_cache_dir() / "embeddings"
+        encoder = CachedEncoder(
+            model.to(accelerator.device),
+            cache_dir=cache_dir if args.cache_embeddings else None,
+            process_index=accelerator.process_index,
+            num_processes=accelerator.num_processes,
+            batch_size=args.batch_size,
+            num_workers=args.num_workers,
+            truncation=task == "retrieval",
+            show_progress=accelerator.is_local_main_process,
+        )
+        with accelerator.main_process_first():
+            data = LOADERS[task](args)
+        metrics = MEASURES[task](args, encoder, processor, data, accelerator.is_main_process)
+    if accelerator.is_main_process:
+        for name, value in metrics.items():
+            print(f"{name:45} {value:.4f}" if isinstance(value, float) else f"{name:45} {value}")
+        output_dir = Path(args.output_dir)
+        output_dir.mkdir(parents=True, exist_ok=True)
+        write_metrics(output_dir / "metrics.json", metrics)
+        print(f"The metrics are in {output_dir / 'metrics.json'}")
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return metrics
+
+
+def check_arguments(args: EvaluateArguments) -> str:
+    """Say what is wrong with the flags before anything is loaded; returns the suite's task."""
+    from evaluation_data import task_of
+
+    task = task_of(args.suite)
+    if task == "emoji" and args.dataset_name:
+        raise UserError(f"dataset_name {args.dataset_name!r} does not go with suite emoji, which has its own data")
+    if task != "emoji" and not args.dataset_name:
+        raise UserError(f"suite {args.suite} needs --dataset_name, a Hub dataset or a folder")
+    if args.dtype not in ("float32", "bfloat16", "float16"):
+        raise UserError(f"dtype must be float32, bfloat16 or float16, got {args.dtype!r}")
+    for name, least in (("batch_size", 1), ("num_workers", 0), ("num_neighbors", 1)):
+        if getattr(args, name) < least:
+            raise UserError(f"{name} must be at least {least}, got {getattr(args, name)}")
+    return task
+
+
+def load_checkpoint(args: EvaluateArguments):
+    """The model and its processor."""
+    import torch
+    from transformers import AutoModel, AutoProcessor
+
+    import hf_cloob  # noqa: F401  registers the model with transformers' Auto classes
+
+    code = {"trust_remote_code": args.trust_remote_code}
+    model = AutoModel.from_pretrained(args.checkpoint, dtype=getattr(torch, args.dtype), **code)
+    processor = AutoProcessor.from_pretrained(args.checkpoint, **code)
+    missing = [name for name in ("image_processor", "tokenizer") if not hasattr(processor, name)]
+    if missing:
+        raise UserError(f"the checkpoint {args.checkpoint} has no {' and no '.join(missing)}")
+    return model, processor
+
+
+def load_emoji_data(args: EvaluateArguments):
+    from hf_cloob.data.emoji import load_emoji
+
+    return load_emoji()
+
+
+def load_classification_data(args: EvaluateArguments):
+    from evaluation_data import load_classification
+
+    return load_classification(args)
+
+
+def load_retrieval_data(args: EvaluateArguments):
+    from evaluation_data import load_captioned
+
+    return load_captioned(args)
+
+
+def measure_emoji(args: EvaluateArguments, encoder, processor, emoji, is_main: bool) -> dict:
+    """The emoji protocol (see `evaluate_emoji`), the modality gap, and probes of the groups."""
+    import torch
+
+    from hf_cloob.evaluation.emoji import EVALUATION_SPLITS, evaluate_emoji
+    from hf_cloob.evaluation.geometry import modality_gap
+    from hf_cloob.evaluation.prompts import EMOJI_TEMPLATES
+
+    metrics = evaluate_emoji(encoder, processor, emoji, EMOJI_TEMPLATES, AT_ONCE)
+    groups = {group: index for index, group in enumerate(sorted(set(emoji["train"]["group"])))}
+
+    def embedded(split: str) -> tuple:
+        targets = torch.tensor([groups[group] for group in emoji[split][EMOJI_PROBE_LABEL]])
+        return encoder.encode_images(list(emoji[split]["image"]), processor), targets
+
+    probes = fit_probes(args, *embedded("train"), is_main)
+    for split in EVALUATION_SPLITS:
+        test = embedded(split)
+        labels = encoder.encode_texts(list(emoji[split]["label"]), processor)
+        metrics[f"{split}_modality_gap"] = modality_gap(test[0], labels)
+        metrics |= probe_metrics(probes, *test, prefix=f"{split}_{EMOJI_PROBE_LABEL}_")
+    return metrics
+
+
+def measure_classification(args: EvaluateArguments, encoder, processor, data: tuple, is_main: bool) -> dict:
+    """Zero-shot accuracy with the suite's names and templates, and the probes if there is a training split."""
+    import torch
+
+    from hf_cloob.evaluation.average_precision import eleven_point_map, multi_hot
+    from hf_cloob.evaluation.geometry import modality_gap
+    from hf_cloob.evaluation.image_loading import DatasetImages
+    from hf_cloob.evaluation.zero_shot import build_classifier, zero_shot_metrics
+
+    suite, test, train = data
+
+    def embedded(dataset) -> tuple:
+        image_embeds, rows = encoder.encode_readable_images(DatasetImages(dataset, "image"), processor)
+        return image_embeds, dataset.select(rows.tolist())
+
+    class_embeds = build_classifier(
+        lambda texts: encoder.encode_texts(texts, processor), suite.class_names, suite.templates, AT_ONCE
+    )
+    image_embeds, kept = embedded(test)
+    several = "labels" in kept.column_names
+    if several:
+        marks = [
+            multi_hot(kept[name][:], len(class_embeds)) for name in ("labels", "ignored") if name in kept.features
+        ]
+        found = eleven_point_map(image_embeds @ class_embeds.T, *marks)
+    else:
+        targets = torch.tensor(kept["label"][:])
+        found = zero_shot_metrics(image_embeds, class_embeds, targets)
+    metrics = {f"zero_shot_{name}": value for name, value in found.items()}
+    metrics |= {
+        "modality_gap": modality_gap(image_embeds, class_embeds),
+        "num_images": len(kept),
+        "num_classes": len(class_embeds),
+        "num_templates": len(suite.templates),
+        "skipped_images": len(test) - len(kept),
+    }
+    if train is not None and not several:
+        train_embeds, kept = embedded(train)
+        probes = fit_probes(args, train_embeds, torch.tensor(kept["label"][:]), is_main)
+        metrics |= probe_metrics(probes, image_embeds, targets)
+    return metrics
+
+
+def measure_retrieval(args: EvaluateArguments, encoder, processor, pairs, is_main: bool) -> dict:
+    """Image-text recall in both directions, every image with all its captions."""
+    import torch
+
+    from hf_cloob.evaluation.geometry import modality_gap
+    from hf_cloob.evaluation.image_loading import DatasetImages
+    from hf_cloob.evaluation.retrieval_metrics import recall_at_k
+
+    image_embeds, rows = encoder.encode_readable_images(DatasetImages(pairs, "image"), processor)
+    all_captions = pairs["captions"][:]
+    captions = [all_captions[row] for row in rows.tolist()]
+    owners = torch.tensor([index for index, texts in enumerate(captions) for _ in texts])
+    texts = [text for texts in captions for text in texts]
+    text_embeds = encoder.encode_texts(texts, processor)
+    return recall_at_k(image_embeds, text_embeds, owners, RETRIEVAL_KS) | {
+        "modality_gap": modality_gap(image_embeds, text_embeds),
+        "num_images": len(image_embeds),
+        "num_captions": len(texts),
+        "skipped_images": len(pairs) - len(image_embeds),
+    }
+
+
+def fit_probes(args: EvaluateArguments, train_embeds, train_targets, is_main: bool) -> dict:
+    """The probes that the flags ask for, by name; none on other processes than the main one."""
+    from hf_cloob.evaluation.probes import fit_linear_probe, fit_nearest_neighbors
+
+    probes = {}
+    if is_main and args.linear_probe:
+        probes["linear_probe"] = fit_linear_probe(train_embeds, train_targets)
+    if is_main and args.knn:
+        num_neighbors = min(args.num_neighbors, len(train_embeds))
+        probes["knn"] = fit_nearest_neighbors(train_embeds, train_targets, num_neighbors)
+    return probes
+
+
+def probe_metrics(probes: dict, test_embeds, test_targets, prefix: str = "") -> dict[str, float]:
+    """Every probe's accuracies under its name."""
+    from hf_cloob.evaluation.probes import probe_accuracy
+
+    found = {name: probe_accuracy(probe, test_embeds, test_targets) for name, probe in probes.items()}
+    return {f"{prefix}{probe}_{name}": value for probe, values in found.items() for name, value in values.items()}
+
+
+LOADERS = {"emoji": load_emoji_data, "classification": load_classification_data, "retrieval": load_retrieval_data}
+MEASURES = {"emoji": measure_emoji, "classification": measure_classification, "retrieval": measure_retrieval}
+
+
+if __name__ == "__main__":
+    main()
