@@ -20,11 +20,15 @@ ENVIRONMENT = ROOT / ".venv-lowest"
 FLOOR = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?>=([^,;\s]+)")
 
 
-def floors(project: dict) -> list[str]:
-    """Every requirement `name>=version` of the project and its extras as the pin `name==version`."""
-    requirements = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+def floors(project: dict, extra: str = "test") -> list[str]:
+    """Every requirement `name>=version` of the project and an extra as the pin `name==version`."""
+    requirements, extras = list(project["dependencies"]), [extra]
+    for name in extras:  # grows: an extra may name others of the same project
+        for requirement in project["optional-dependencies"][name]:
+            ours = re.fullmatch(rf"{project['name']}\[(.*)]", requirement)
+            extras.extend(ours[1].split(",")) if ours else requirements.append(requirement)
     matches = [FLOOR.match(requirement) for requirement in requirements]
-    return sorted({f"{match[1]}=={match[2]}" for match in matches if match})
+    return sorted(f"{match[1]}=={match[2]}" for match in matches if match)
 
 
 def oldest_python(project: dict) -> str:

@@ -99,9 +99,9 @@ def label_names(args, split: str) -> list[str]:
 
 def load_table(args, split: str):
     """One split of a Hub dataset or of a folder that `datasets` reads."""
-    from hf_cloob.data.sources import _load
+    from hf_cloob.data.sources import load_table
 
-    return _load(args.dataset_name, args.dataset_config, split)
+    return load_table(args.dataset_name, args.dataset_config, split)
 
 
 def read_labeled(args, suite, split: str, file_list: str | None = None):

@@ -76,7 +76,7 @@ class PretrainArguments:
     hopfield_scale: str = field(default="auto", metadata={"help": "beta of the retrieval, 'auto' or 'none'"})
     retrieval_warmup_steps: int = field(default=0, metadata={"help": "steps over which retrieval is blended in"})
     tau_free_loss: bool = field(
-        default=False, metadata={"help": "train infoloob on loss · t/2, the scale of the other losses, before clipping"}
+        default=False, metadata={"help": "train infoloob on loss · t/2, the scale of the other losses"}
     )
     inverse_temperature: float | None = field(default=None, metadata={"help": "t; default: the loss's own"})
     learn_logit_scale: bool | None = field(default=None, metadata={"help": "default: the loss's own"})
@@ -123,6 +123,8 @@ class PretrainArguments:
 
 
 def main() -> None:
+    # Read when torch loads: threads that wait by spinning take the cores from the processes that prepare images.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     args = parse_arguments(PretrainArguments, __doc__.split("\n\n")[0], default_recipe="emoji_cloob.yaml")
     try:
         pretrain(args)

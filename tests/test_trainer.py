@@ -70,10 +70,11 @@ def test_the_trainers_first_loss_and_step_are_those_of_a_plain_loop(tmp_path):
         torch.testing.assert_close(dict(model.named_parameters())[name], parameter, rtol=1e-4, atol=1e-6)
 
 
-def test_accumulated_steps_are_averaged(tmp_path):
-    # With a model that takes **kwargs and said nothing, Trainer would leave the sum of the accumulated losses.
+def test_accumulated_steps_are_averaged_and_never_scaled_by_a_number_of_items(tmp_path):
     model = tiny_cloob(contrastive_loss="infonce")
     trainer = build_trainer(tmp_path, model, max_steps=1, save_strategy="no", gradient_accumulation_steps=2)
+    # forward takes **kwargs, from which Trainer would conclude that it scales its loss by num_items_in_batch.
+    assert trainer.model_accepts_loss_kwargs is False
     trainer.train()
     one_batch = tiny_cloob(contrastive_loss="infonce").train()(**tiny_inputs(4), return_loss=True).loss.item()
     assert trainer.state.log_history[0]["loss"] == pytest.approx(one_batch, rel=0.4)

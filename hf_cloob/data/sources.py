@@ -37,7 +37,7 @@ def load_pairs(
     Raises:
         ValueError: the dataset, the split or a column is missing, a caption column is not text, or no row is left.
     """
-    dataset = _load(dataset_name, dataset_config, split)
+    dataset = load_table(dataset_name, dataset_config, split)
     return normalize_pairs(dataset, image_column, caption_column, concept_column, name=f"{dataset_name} ({split})")
 
 
@@ -82,7 +82,12 @@ def clean_captions(value: str | list[str | None] | None) -> list[str]:
     return list(dict.fromkeys(text for text in cleaned if text))
 
 
-def _load(dataset_name: str, dataset_config: str | None, split: str) -> "datasets.Dataset":
+def load_table(dataset_name: str, dataset_config: str | None, split: str) -> "datasets.Dataset":
+    """One split of a Hub dataset, a folder that `load_dataset` takes, or what `save_to_disk` wrote, as it is.
+
+    Raises:
+        ValueError: there is no such dataset or split.
+    """
     import datasets
 
     folder = Path(dataset_name)

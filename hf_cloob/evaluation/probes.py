@@ -45,7 +45,7 @@ def fit_linear_probe(
     Raises:
         ValueError: embeddings not finite or not normalized; targets of another length; a single class; an
             inverse_regularization that is not above 0.
-        ImportError: scikit-learn is missing.
+        ImportError: scikit-learn is missing; the extra `evaluation` brings it.
 
     Source: CLIP (arXiv 2103.00020, section 3.2 and appendix A.3), which probes the tower before its projection; here
         the shared embeddings are probed.
@@ -76,7 +76,7 @@ def fit_nearest_neighbors(
     Raises:
         ValueError: embeddings not finite or not normalized; targets of another length; num_neighbors below 1 or above
             the number of training images.
-        ImportError: scikit-learn is missing.
+        ImportError: scikit-learn is missing; the extra `evaluation` brings it.
     """
     from sklearn.neighbors import KNeighborsClassifier
 

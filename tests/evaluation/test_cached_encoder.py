@@ -11,12 +11,14 @@ from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
 from safetensors.torch import load_file
+from torch.nn import functional as F
 
 from hf_cloob import CloobModel
 from hf_cloob.encoding import encode_images, encode_texts
 from hf_cloob.evaluation.cached_encoder import CachedEncoder, model_fingerprint
 from hf_cloob.evaluation.image_loading import DatasetImages
 from tests.gloo import run_in_processes
+from tests.test_text_padding import tiny_siglip
 from tests.tiny_models import (
     CAPTIONS,
     tiny_clip,
@@ -75,6 +77,16 @@ def test_embeddings_equal_the_models_own():
     assert torch.allclose(
         encoder.encode_images(DatasetImages(encoded_dataset(), "image"), processor), own, rtol=0, atol=1e-6
     )
+
+
+def test_siglip_texts_are_padded_as_it_was_trained():
+    tokenizer = tiny_tokenizer(24)
+    model = tiny_siglip(tokenizer)
+    inputs = tokenizer(TEXTS, padding="max_length", max_length=24, return_tensors="pt")
+    with torch.no_grad():
+        wanted = F.normalize(model.get_text_features(**inputs).pooler_output, dim=-1)
+    embeds = CachedEncoder(model, batch_size=4).encode_texts(TEXTS, tiny_processor(tokenizer))
+    assert torch.allclose(embeds, wanted, rtol=0, atol=1e-6)
 
 
 def test_worker_processes_change_nothing():

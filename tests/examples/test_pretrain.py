@@ -97,6 +97,25 @@ def test_the_model_that_stays_is_the_best_by_the_selection_data(finished):
         assert same_weights(finished / "checkpoints" / f"step-{step:06d}", finished) == (step == best)
 
 
+def test_only_a_better_selection_figure_replaces_the_saved_model(tmp_path, fresh_accelerate):
+    from accelerate import Accelerator
+    from tiny_models import tiny_cloob, tiny_processor
+
+    from hf_cloob.training.checkpointing import TrainState
+    from hf_cloob.training.run_log import RunLog
+
+    state, model, processor = TrainState(), tiny_cloob(), tiny_processor()
+    log = RunLog(Accelerator(cpu=True), tmp_path / "log.jsonl")
+    saved = []
+    for state.step, selected in enumerate([0.1, 0.3, 0.3, 0.2, 0.4], start=1):
+        model.visual_projection.weight.data.fill_(state.step)
+        figures = {"selection_top1": selected, "selection_top5": 1 - selected}
+        pretrain.keep_if_best(model, processor, lambda *args, figures=figures, **_: figures, state, log, tmp_path)
+        saved.append(load_file(tmp_path / "model.safetensors")["visual_projection.weight"][0, 0].item())
+    assert saved == [1, 2, 2, 2, 5]
+    assert (state.best_metric, state.best_step, model.training) == (0.4, 5, True)
+
+
 def test_the_folder_loads_through_the_auto_classes_and_the_stock_pipeline(finished, pairs):
     image = Image.new("RGB", (50, 40), "red")
     model = AutoModel.from_pretrained(finished).eval()

