@@ -34,11 +34,11 @@ def main() -> None:
 
 def demo(args: DemoArguments) -> None:
     """Classify a few pictures, print the names and draw the contact sheet."""
-    from transformers import pipeline
+    from transformers import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING, AutoConfig, pipeline
 
     import hf_cloob  # noqa: F401  registers the model with transformers' Auto classes
     from hf_cloob.data.emoji import emoji_classes, load_emoji
-    from hf_cloob.evaluation.plots import contact_sheet
+    from hf_cloob.evaluation.contact_sheet import contact_sheet
 
     if not (Path(args.model) / "config.json").is_file():
         raise UserError(f"{args.model} holds no model; train one with examples/pretrain.py --output_dir {args.model}")
@@ -54,6 +54,10 @@ def demo(args: DemoArguments) -> None:
         for index in sorted(rng.sample(range(len(emoji[split])), number))
     ]
 
+    with user_errors():
+        config = AutoConfig.from_pretrained(args.model)
+    if type(config) not in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING:
+        raise UserError(f"{args.model} holds a {config.model_type!r} model, which does not compare images with texts")
     with user_errors():
         classifier = pipeline("zero-shot-image-classification", model=args.model)
     print(f"{len(rows)} pictures among {len(labels)} names:")

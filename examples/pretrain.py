@@ -316,7 +316,10 @@ def build_data(args: PretrainArguments):
         from hf_cloob.evaluation.emoji import evaluate_emoji
         from hf_cloob.evaluation.prompts import EMOJI_TEMPLATES
 
-        emoji = load_emoji()
+        try:
+            emoji = load_emoji()
+        except RuntimeError as error:
+            raise UserError(f"dataset emoji: {error}") from error
 
         def evaluate(model, processor, final: bool) -> dict[str, float]:
             splits = ("selection", "test_seen", "test_unseen") if final else ("selection",)
@@ -379,7 +382,7 @@ def build_tokenizer_and_model(args: PretrainArguments, train_data):
     from hf_cloob.training.frozen_towers import freeze
 
     text_path = packaged_folder(args.text_model_name_or_path)
-    tokenizer_path = args.tokenizer_name_or_path or text_path or args.model_name_or_path
+    tokenizer_path = packaged_folder(args.tokenizer_name_or_path) or text_path or args.model_name_or_path
     if tokenizer_path:
         with user_errors(f"tokenizer {tokenizer_path!r}:"):
             tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
@@ -524,7 +527,7 @@ def keep_if_best(model, processor, evaluate, state, log, output_dir: Path) -> No
 def finish(args: PretrainArguments, processor, evaluate, state, output_dir: Path, accelerator) -> dict:
     """Evaluate the best checkpoint on everything and write metrics.json and the curves."""
     from hf_cloob import CloobModel
-    from hf_cloob.evaluation.plots import training_curves
+    from hf_cloob.evaluation.training_curves import training_curves
     from hf_cloob.training.run_log import write_metrics
 
     model = CloobModel.from_pretrained(output_dir).to(accelerator.device)
@@ -534,7 +537,11 @@ def finish(args: PretrainArguments, processor, evaluate, state, output_dir: Path
     metrics |= {"pairs_seen": state.step * args.gradient_accumulation_steps * args.batch_size}
     metrics |= {"skipped_samples": sum(state.skipped.values())}
     write_metrics(output_dir / "metrics.json", metrics)
-    training_curves(output_dir / "train_log.jsonl", output_dir / "training_curves.png")
+    try:
+        training_curves(output_dir / "train_log.jsonl", output_dir / "training_curves.png")
+    except ImportError as error:
+        # Nothing that a trained model should be lost for.
+        print(f"No training_curves.png: {error}")
     for name, value in metrics.items():
         print(f"{name:45} {value:.4f}" if isinstance(value, float) else f"{name:45} {value}")
     for cause, count in state.skipped.items():

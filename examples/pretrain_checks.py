@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from command_line import UserError
+from command_line import UserError, user_errors
 
 AT_LEAST = {
     "batch_size": 2,
@@ -70,9 +70,7 @@ def check_arguments(args) -> None:
         raise UserError(f"report_to must be an installed tracker, {' or '.join(trackers)}, got {args.report_to!r}")
     for first, second in EXCLUSIVE:
         if getattr(args, first) and getattr(args, second):
-            raise UserError(
-                f"{first} and {second} exclude each other; an empty value, --{second} '', switches off a recipe's"
-            )
+            raise UserError(f"{first} and {second} exclude each other; an empty value switches off what a recipe sets")
 
 
 def check_output_dir(args, output_dir: Path) -> None:
@@ -116,8 +114,10 @@ def check_towers_take_the_data(model, processor, image_size: int) -> None:
     num_tokens, vocab_size = len(processor.tokenizer), getattr(model.config.text_config, "vocab_size", None)
     if vocab_size is not None and num_tokens > vocab_size:
         raise UserError(f"the tokenizer has {num_tokens} tokens, the text tower only {vocab_size}: they do not match")
-    model.encode_texts(["a"], processor)
-    model.encode_images([Image.new("RGB", (image_size, image_size))], processor)
+    with user_errors("the text tower on a caption:"):
+        model.encode_texts(["a"], processor)
+    with user_errors(f"image_size {image_size}:"):
+        model.encode_images([Image.new("RGB", (image_size, image_size))], processor)
 
 
 def tower_config(side: str, text: str | None, **derived) -> dict:

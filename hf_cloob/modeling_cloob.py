@@ -161,6 +161,7 @@ class CloobModel(CloobPreTrainedModel):
             return _ClampLogitScale.apply(scale)
         return scale
 
+    @can_return_tuple
     def get_text_features(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -184,6 +185,7 @@ class CloobModel(CloobPreTrainedModel):
             input_ids, attention_mask, position_ids=position_ids, token_type_ids=token_type_ids, **kwargs
         )
 
+    @can_return_tuple
     def get_image_features(
         self, pixel_values: torch.FloatTensor | None = None, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
@@ -235,9 +237,11 @@ class CloobModel(CloobPreTrainedModel):
             ValueError: for missing inputs, texts longer than the context, or a loss over fewer than two pairs.
         """
         image_kwargs = {"interpolate_pos_encoding": True} if interpolate_pos_encoding else {}
-        vision_outputs = self.get_image_features(pixel_values, **image_kwargs, **kwargs)
+        vision_outputs = self._image_features(pixel_values, **image_kwargs, **kwargs)
         if text_pooler_output is None:
-            text_outputs = self.get_text_features(input_ids, attention_mask, position_ids, token_type_ids, **kwargs)
+            text_outputs = self._text_features(
+                input_ids, attention_mask, position_ids=position_ids, token_type_ids=token_type_ids, **kwargs
+            )
         else:
             text_outputs = BaseModelOutputWithPooling(pooler_output=self.text_projection(text_pooler_output))
         image_embeds = _l2_normalize(vision_outputs.pooler_output)
@@ -394,7 +398,6 @@ class CloobModel(CloobPreTrainedModel):
 class CloobTextModelWithProjection(CloobPreTrainedModel):
     """The text tower of a saved [`CloobModel`] with its projection."""
 
-    base_model_prefix = "text_model"
     input_modalities = ("text",)
     _keys_to_ignore_on_load_unexpected = [r"^vision_model\.", r"^visual_projection\.", "log_inverse_temp", "sigmoid_b"]
 
@@ -428,7 +431,6 @@ class CloobTextModelWithProjection(CloobPreTrainedModel):
 class CloobVisionModelWithProjection(CloobPreTrainedModel):
     """The vision tower of a saved [`CloobModel`] with its projection."""
 
-    base_model_prefix = "vision_model"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     _keys_to_ignore_on_load_unexpected = [r"^text_model\.", r"^text_projection\.", "log_inverse_temp", "sigmoid_b"]

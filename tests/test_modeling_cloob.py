@@ -76,6 +76,12 @@ def test_outputs_come_as_a_tuple_or_with_states_when_asked_for():
     values = model(**inputs, return_loss=True, return_dict=False)
     assert isinstance(values, tuple)
     assert torch.equal(values[0], out.loss) and torch.equal(values[1], out.logits_per_image)
+    features = model.get_image_features(inputs["pixel_values"], return_dict=False)
+    assert isinstance(features, tuple)
+    assert torch.equal(features[1], model.get_image_features(inputs["pixel_values"]).pooler_output)
+    assert isinstance(model.get_text_features(inputs["input_ids"], return_dict=False), tuple)
+    model.config.return_dict = False
+    assert torch.equal(model(**inputs, return_loss=True)[0], out.loss)
 
 
 # -- the objective --
@@ -126,6 +132,30 @@ def test_retrieval_does_not_touch_logits_and_embeddings():
     a, b = (model(**tiny_inputs(), return_loss=True) for model in (with_retrieval, without))
     assert torch.equal(a.logits_per_image, b.logits_per_image)
     assert a.loss != b.loss
+
+
+@pytest.mark.parametrize("contrastive_loss", ["infoloob", "infonce"])
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+def test_retrieval_weight_mixes_the_loss_with_and_without_retrieval(contrastive_loss, weight):
+    model = tiny_cloob(contrastive_loss=contrastive_loss, hopfield_scale=8.0)
+    plain = tiny_cloob(contrastive_loss=contrastive_loss, hopfield_scale=None)(**tiny_inputs(), return_loss=True).loss
+    retrieved = model(**tiny_inputs(), return_loss=True).loss
+    mixed = model(**tiny_inputs(), return_loss=True, retrieval_weight=weight).loss
+    torch.testing.assert_close(mixed, (1 - weight) * plain + weight * retrieved)
+
+
+def test_an_impossible_retrieval_weight_is_named():
+    with pytest.raises(ValueError, match=r"retrieval_weight must be in \[0, 1\], got 1.5"):
+        tiny_cloob()(**tiny_inputs(), return_loss=True, retrieval_weight=1.5)
+
+
+@pytest.mark.parametrize("text", [CLIP_TEXT, BERT])
+def test_pooled_states_in_place_of_tokens_give_the_same_embeddings(text):
+    model, inputs = CloobModel(tiny_config(text=text)).eval(), tiny_inputs()
+    expected = model(**inputs)
+    pooled = model.pooled_text_states(inputs["input_ids"], inputs["attention_mask"]).pooler_output
+    ours = model(pixel_values=inputs["pixel_values"], text_pooler_output=pooled)
+    assert torch.equal(ours.logits_per_image, expected.logits_per_image)
 
 
 @pytest.mark.parametrize(

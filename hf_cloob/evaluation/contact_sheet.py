@@ -126,19 +126,19 @@ def _draw_answers(
     )
     heading = {"fontsize": 10, "fontweight": "bold"}
     room = end - start - _inches(page, verdict_text) - 0.12
-    _fitted_text(page, start, top + 0.1, true_name, room, **heading)
+    fitted_text(page, start, top + 0.1, true_name, room, **heading)
     for rank, (name, score) in enumerate(zip(names, scores, strict=True)):
         middle = top + HEADING + ROW * (rank + 0.5)
         right = name == true_name
         ink = {"color": RIGHT, "fontweight": "bold"} if right else {"color": INK}
-        _fitted_text(page, start, middle, name, NAME_WIDTH - 0.08, fontsize=8.5, **ink)
+        fitted_text(page, start, middle, name, NAME_WIDTH - 0.08, fontsize=8.5, **ink)
         length = BAR_WIDTH * score / longest if longest > 0 else 0.0
         bar = Rectangle((start + NAME_WIDTH, middle - 0.055), length, 0.11, color=RIGHT if right else FAINT, lw=0)
         page.add_patch(bar)
         page.text(end, middle, percent(score), fontsize=8, ha="right", va="center", color=RIGHT if right else MUTED)
 
 
-def _fitted_text(page: Axes, x: float, y: float, name: str, room: float, **font: Any) -> None:
+def fitted_text(page: Axes, x: float, y: float, name: str, room: float, **font: Any) -> None:
     """Writes a name, shortened with an ellipsis until it is no wider than `room` inches."""
     text = page.text(x, y, name, ha="left", va="center", parse_math=False, **font)
     kept = name

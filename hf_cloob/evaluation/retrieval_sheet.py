@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .contact_sheet import _fitted_text
+from .contact_sheet import fitted_text
 from .plot_style import FAINT, INK, MUTED, RIGHT, new_figure, plot_style, save_png
 from .ranking import check_embeds, check_indices, check_same_dim
 
@@ -130,7 +130,7 @@ def _draw_texts(page: Axes, answers: list[tuple[str, float, bool]], left: float,
     for rank, (text, score, right) in enumerate(answers):
         middle = top + ROW * (rank + 0.5)
         ink = {"color": RIGHT, "fontweight": "bold"} if right else {"color": INK}
-        _fitted_text(page, left, middle, text, TEXT_WIDTH - 0.08, **ink)
+        fitted_text(page, left, middle, text, TEXT_WIDTH - 0.08, **ink)
         color = RIGHT if right else MUTED
         page.text(left + TEXT_WIDTH + SCORE_WIDTH, middle, f"{score:.2f}", ha="right", va="center", color=color)
 
@@ -140,7 +140,7 @@ def _draw_strip(page: Axes, query: str, answers: list[tuple[Image, float, bool]]
     lines = textwrap.wrap(query, int((start - MARGIN - 0.2) / LETTER), max_lines=3, placeholder=" …") or [""]
     for row, line in enumerate(lines):
         middle = top + PICTURE / 2 + ROW * (row - (len(lines) - 1) / 2)
-        _fitted_text(page, MARGIN, middle, line, start - MARGIN - 0.15, fontsize=10, fontweight="bold")
+        fitted_text(page, MARGIN, middle, line, start - MARGIN - 0.15, fontsize=10, fontweight="bold")
     for rank, (image, score, right) in enumerate(answers):
         left = start + rank * (PICTURE + GAP)
         _draw_picture(page, image, left, top, RIGHT if right else FAINT)

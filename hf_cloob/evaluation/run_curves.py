@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .plot_style import MUTED, SERIES, new_figure, percent, plot_style, save_png
-from .training_curves import _by_step, _read_log, _series, _smoothed
+from .training_curves import by_step, read_records, series, smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def run_curves(
     if not runs or not all(runs.values()):
         raise ValueError(f"every name needs at least one run folder; got {dict(runs)}.")
     logs = {
-        name: [_by_step(_read_log(Path(folder) / "train_log.jsonl"), folder) for folder in folders]
+        name: [by_step(read_records(Path(folder) / "train_log.jsonl"), folder) for folder in folders]
         for name, folders in runs.items()
     }
     pairs = {name: [_pairs_per_step(Path(folder)) for folder in folders] for name, folders in runs.items()}
@@ -69,13 +69,13 @@ def run_curves(
         if title:
             figure.text(0.014, 1 - 0.26 / height, title, fontsize=13, fontweight="bold", va="center", parse_math=False)
         panels = figure.subplots(2, 2)
-        accuracy = {name: [_series(log, metric) for log in records] for name, records in logs.items()}
+        accuracy = {name: [series(log, metric) for log in records] for name, records in logs.items()}
         over_pairs = {
             name: [_rescaled(curve, factor) for curve, factor in zip(curves, pairs[name], strict=True) if factor]
             for name, curves in accuracy.items()
         }
-        losses = {name: [_smooth(_series(log, "loss")) for log in records] for name, records in logs.items()}
-        cosines = {name: [_series(log, "image_mean_cosine") for log in records] for name, records in logs.items()}
+        losses = {name: [_smooth(series(log, "loss")) for log in records] for name, records in logs.items()}
+        cosines = {name: [series(log, "image_mean_cosine") for log in records] for name, records in logs.items()}
         share = _is_share(accuracy)
         label = metric.removeprefix("selection_").replace("_", " ").replace("top", "top-")
         _draw(panels[0, 0], f"Selection {label} over steps", "step", accuracy, share)
@@ -154,7 +154,7 @@ def _is_share(runs: Mapping[str, Sequence[Curve]]) -> bool:
 
 
 def _smooth(curve: Curve) -> Curve:
-    return curve[0], _smoothed(curve[1])
+    return curve[0], smoothed(curve[1])
 
 
 def _rescaled(curve: Curve, factor: int) -> Curve:

@@ -38,7 +38,7 @@ def training_curves(log: str | Path | Iterable[Mapping[str, Any]], path: str | P
         ValueError: no record with a step. Lines that are no JSON object are skipped, counted and logged.
         ImportError: matplotlib is missing.
     """
-    records = _by_step(_read_log(Path(log)) if isinstance(log, str | Path) else log, log)
+    records = by_step(read_records(Path(log)) if isinstance(log, str | Path) else log, log)
     keys = sorted({key for record in records for key in record})
     losses = [key for key in ("loss",) if key in keys] + [key for key in keys if "loss" in key and key != "loss"]
     with plot_style():
@@ -52,7 +52,7 @@ def training_curves(log: str | Path | Iterable[Mapping[str, Any]], path: str | P
         return save_png(figure, path)
 
 
-def _read_log(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path) -> list[dict[str, Any]]:
     records, unreadable = [], []
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
@@ -68,7 +68,7 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _by_step(records: Iterable[Mapping[str, Any]], source: Any) -> list[dict[str, float]]:
+def by_step(records: Iterable[Mapping[str, Any]], source: Any) -> list[dict[str, float]]:
     """Merges the records of each step and sorts them; keeps finite numbers only."""
     merged: dict[float, dict[str, float]] = {}
     for record in records:
@@ -85,12 +85,12 @@ def _by_step(records: Iterable[Mapping[str, Any]], source: Any) -> list[dict[str
     return [merged[step] for step in sorted(merged)]
 
 
-def _series(records: list[dict[str, float]], key: str) -> tuple[list[float], list[float]]:
+def series(records: list[dict[str, float]], key: str) -> tuple[list[float], list[float]]:
     points = [(record["step"], record[key]) for record in records if key in record]
     return [step for step, _ in points], [value for _, value in points]
 
 
-def _smoothed(values: list[float]) -> list[float]:
+def smoothed(values: list[float]) -> list[float]:
     """Centered mean over about a fortieth of the run: the trend shows through the noise of batches, without lag."""
     sums = [0.0, *accumulate(values)]
     last = len(values) - 1
@@ -102,10 +102,10 @@ def _smoothed(values: list[float]) -> list[float]:
 def _draw_losses(panel: Axes, records: list[dict[str, float]], keys: list[str]) -> None:
     _start_panel(panel, "Training loss and its parts" if len(keys) > 1 else "Training loss", keys)
     for color, key in zip(_colors(keys), keys, strict=True):
-        steps, values = _series(records, key)
+        steps, values = series(records, key)
         panel.plot(steps, values, color=color, lw=0.7, alpha=0.3)
         name = key.removesuffix("_loss").replace("_", " ").replace("/", " ")
-        panel.plot(steps, _smoothed(values), color=color, lw=2.0 if key == "loss" else 1.4, label=name)
+        panel.plot(steps, smoothed(values), color=color, lw=2.0 if key == "loss" else 1.4, label=name)
     if len(keys) > 1:
         _legend_above(panel)
 
@@ -113,7 +113,7 @@ def _draw_losses(panel: Axes, records: list[dict[str, float]], keys: list[str]) 
 def _draw_accuracy(panel: Axes, records: list[dict[str, float]], keys: list[str]) -> None:
     _start_panel(panel, "Zero-shot accuracy on the selection half", keys)
     for color, key in zip(_colors(keys), keys, strict=True):
-        steps, values = _series(records, key)
+        steps, values = series(records, key)
         name = key.removeprefix("selection_top")
         label = f"top-{name}, best {percent(max(values))}"
         panel.plot(steps, [100 * value for value in values], color=color, lw=1.8, marker="o", ms=3.5, label=label)
@@ -126,7 +126,7 @@ def _draw_accuracy(panel: Axes, records: list[dict[str, float]], keys: list[str]
 def _draw_cosines(panel: Axes, records: list[dict[str, float]], keys: list[str]) -> None:
     _start_panel(panel, "Mean pairwise cosine (1 = collapsed)", keys)
     for color, key in zip(_colors(keys), keys, strict=True):
-        steps, values = _series(records, key)
+        steps, values = series(records, key)
         panel.plot(steps, values, color=color, lw=1.6, label=key.removesuffix("_mean_cosine"))
     if keys:
         panel.set_ylim(min(-0.05, panel.get_ylim()[0]), 1.05)
@@ -137,7 +137,7 @@ def _draw_cosines(panel: Axes, records: list[dict[str, float]], keys: list[str])
 def _draw_learning_rate(panel: Axes, records: list[dict[str, float]], keys: list[str]) -> None:
     _start_panel(panel, "Learning rate", keys)
     for key in keys:
-        panel.plot(*_series(records, key), color=SERIES[0], lw=1.8)
+        panel.plot(*series(records, key), color=SERIES[0], lw=1.8)
         panel.set_ylim(bottom=0)
         panel.yaxis.set_major_formatter("{x:g}")
     panel.set_xlabel("step")

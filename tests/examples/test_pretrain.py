@@ -322,6 +322,13 @@ def test_tensorboard_gets_the_figures(train, tmp_path):
     assert [event.step for event in events.Scalars("selection_mean_recall@1")] == [3, 6]
 
 
+def test_a_machine_without_matplotlib_keeps_the_model_and_its_metrics(train, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    train(output_dir=tmp_path, max_train_steps=3)
+    assert metrics(tmp_path)["steps"] == 3
+    assert "No training_curves.png: drawing needs matplotlib: pip install 'hf_cloob[plots]'" in capsys.readouterr().out
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_with_one_line(mistake, tmp_path):
     message = mistake(output_dir=tmp_path, learning_rate=1e30, warmup_steps=0, max_grad_norm=1e30)
     assert message.startswith("step 2: image_embeds holds NaN or infinite values in 15 of 15 rows")

