@@ -278,6 +278,9 @@ def pretrain(args: PretrainArguments) -> dict:
         # Apart from metrics.json, which two runs of one recipe and seed must write alike to the last digit.
         write_metrics(output_dir / "timing.json", {"train_seconds": train_seconds})
     accelerator.wait_for_everyone()
+    # Before the process group goes: freed after it, DistributedDataParallel holds Python's lock while it waits for
+    # gloo's threads, which may be waiting for that lock.
+    model, optimizer = accelerator.free_memory(model, optimizer)
     accelerator.end_training()
     return metrics
 

@@ -83,7 +83,7 @@ def command(environment, tmp_path_factory):
             text=True,
             cwd=tmp_path_factory.getbasetemp(),
             env=environment,
-            timeout=300,
+            timeout=600,
         )
 
     return run
