@@ -7,9 +7,10 @@ import difflib
 import math
 
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec, strict
+from transformers.configuration_utils import strict
 
 CONTRASTIVE_LOSSES = ("infoloob", "infonce", "sigmoid")
+DEFAULT_TOWERS = {"text_config": "clip_text_model", "vision_config": "clip_vision_model"}
 PROJECTION_TYPES = ("linear", "mlp")
 POOLINGS = ("auto", "pooler", "mean", "first", "last")
 DEFAULT_HOPFIELD_SCALE = 8.0
@@ -54,10 +55,8 @@ class CloobConfig(PreTrainedConfig):
     """
 
     model_type = "cloob"
-    sub_configs_defaults = {
-        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="clip_text_model"),
-        "vision_config": SubConfigSpec(config_class=AutoConfig, model_type="clip_vision_model"),
-    }
+    # Not `sub_configs_defaults`: transformers knows it from 5.20 on.
+    sub_configs = {"text_config": AutoConfig, "vision_config": AutoConfig}
     _auto_class = "AutoConfig"
 
     text_config: PreTrainedConfig | dict | None = None
@@ -79,12 +78,13 @@ class CloobConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         self._reject_misspelt(kwargs)
-        for name in self.sub_configs_defaults:
+        for name, model_type in DEFAULT_TOWERS.items():
             tower_config = getattr(self, name)
             # A shared object would let the other model's attention setting change ours, and ours change its.
             if isinstance(tower_config, PreTrainedConfig):
                 tower_config = tower_config.to_dict()
-            setattr(self, name, copy.deepcopy(tower_config))
+            tower_config = {"model_type": model_type, **copy.deepcopy(tower_config or {})}
+            setattr(self, name, AutoConfig.for_model(**tower_config))
         self._check_choice("contrastive_loss", CONTRASTIVE_LOSSES)
         if self.hopfield_scale == "auto":
             self.hopfield_scale = DEFAULT_HOPFIELD_SCALE if self.contrastive_loss == "infoloob" else None

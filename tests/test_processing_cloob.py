@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from tiny_models import CAPTIONS, tiny_processor
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, ConvNextImageProcessor, ViTImageProcessor
+from transformers import AutoProcessor, AutoTokenizer, ConvNextImageProcessor, ViTImageProcessor
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from hf_cloob import CloobProcessor
 

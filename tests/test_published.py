@@ -14,13 +14,13 @@ from PIL import Image, ImageDraw
 from tiny_models import CAPTIONS, WIDTH, tiny_config, tiny_processor, tiny_tokenizer, tokenized_text_config
 from transformers import (
     AutoConfig,
-    AutoImageProcessor,
     AutoModel,
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
     AutoTokenizer,
     pipeline,
 )
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from hf_cloob import CloobConfig, CloobModel, CloobProcessor
 
