@@ -2,9 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The global batch: the one file that touches torch.distributed."""
 
+import time
+
 import torch
 import torch.distributed as dist
 from torch.nn import functional as F
+
+from .blockwise import ALL_BLOCKS, Blocks
+
+# How long a process waits after a failed exchange for the others to say that they wait too.
+GRACE_SECONDS = 5.0
 
 
 def world_size() -> int:
@@ -25,14 +32,56 @@ def all_gather_with_grad(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
     Returns:
         For each input (global_batch_size, ...), identical on all processes; the inputs themselves with one process.
+
+    Raises:
+        RuntimeError: if a process does not take part before the process group's time-out; names the missing ranks.
     """
     if world_size() == 1:
         return tensors
     local = torch.tensor([tensors[0].shape[0]], device=tensors[0].device)
     sizes = [torch.empty_like(local) for _ in range(world_size())]
-    dist.all_gather(sizes, local)
+    try:
+        dist.all_gather(sizes, local)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"Rank {dist.get_rank()} waits for the embeddings of all {world_size()} processes, {_missing_ranks()} did "
+            "not send theirs: every process has to compute the loss of every step (has one of them failed, or run out "
+            f"of batches earlier?). {error}"
+        ) from error
     rows = torch.cat(sizes).tolist()
     return tuple(_AllGatherRows.apply(tensor, rows) for tensor in tensors)
+
+
+def shared_blocks() -> Blocks:
+    """The loss functions' `blocks` with which the processes share the work on a joined batch.
+
+    Every process then calls the loss with the same embeddings (those of `all_gather_with_grad`), computes its part of
+    the blocks, and gets the whole value and gradient: work batch_size^2 / world_size, memory
+    O(batch_size * projection_dim).
+    """
+    return ALL_BLOCKS if world_size() == 1 else _SharedBlocks(index=dist.get_rank(), count=world_size())
+
+
+class _SharedBlocks(Blocks):
+    """Blocks whose partial results are added over the processes."""
+
+    def sum_(self, *tensors: torch.Tensor) -> None:
+        # All are on their way before the first is waited for.
+        for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
+            work.wait()
+
+
+def _missing_ranks() -> str:
+    """After a failed exchange: the ranks that do not report within a few seconds that they failed as well."""
+    # Only the store is left for this: the failed process group cannot be used any more.
+    store = dist.distributed_c10d._get_default_store()
+    store.set(f"hf_cloob/waiting/{dist.get_rank()}", "")
+    end = time.monotonic() + GRACE_SECONDS
+    missing = list(range(world_size()))
+    while missing and time.monotonic() < end:
+        missing = [rank for rank in missing if not store.check([f"hf_cloob/waiting/{rank}"])]
+        time.sleep(0.1)
+    return f"rank(s) {', '.join(map(str, missing))}" if missing else "one of them for a moment"
 
 
 class _AllGatherRows(torch.autograd.Function):

@@ -6,19 +6,29 @@ Vocabulary of shapes: `image_embeds` and `text_embeds` are (batch_size, projecti
 batch_size is the GLOBAL batch (see `distributed.all_gather_with_grad`). `inverse_temperature` is t = 1/tau =
 exp(logit_scale), a float or a tensor with one element. Half-precision inputs are computed and returned in float32,
 float64 stays float64. No function normalizes its inputs.
+
+Values and gradients are exact and need memory O(batch_size * projection_dim): no batch_size x batch_size matrix is
+ever held. `losses_dense` has the same functions in a line or two each. Gradients are formed together with the value,
+so a second derivative does not exist: asking for it raises RuntimeError. `blocks` shares the work between processes
+that call with the same embeddings (`distributed.shared_blocks`); each gets the whole value and the whole gradient.
 """
 
 import torch
-from torch.nn import functional as F
 
-from .hopfield import hopfield_retrieval
+from .blockwise import ALL_BLOCKS, Blocks, sigmoid_products
+from .blockwise_objectives import Contrast, contrast, contrast_of_retrieved, differentiable
 from .validation import checked_number, checked_pair, checked_scale
 
 Scale = float | torch.Tensor
 
 
 def info_nce_loss(
-    anchors: torch.Tensor, candidates: torch.Tensor, inverse_temperature: Scale, label_smoothing: float = 0.0
+    anchors: torch.Tensor,
+    candidates: torch.Tensor,
+    inverse_temperature: Scale,
+    label_smoothing: float = 0.0,
+    *,
+    blocks: Blocks = ALL_BLOCKS,
 ) -> torch.Tensor:
     """InfoNCE in one direction: cross-entropy of each anchor's own candidate among all candidates.
 
@@ -41,13 +51,14 @@ def info_nce_loss(
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}.")
     anchors, candidates = checked_pair(anchors, candidates, names=("anchors", "candidates"))
-    with torch.autocast(anchors.device.type, enabled=False):
-        logits = checked_scale(inverse_temperature, "inverse_temperature", anchors) * (anchors @ candidates.T)
-        targets = torch.arange(len(logits), device=logits.device)
-        return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    return _one_direction(
+        anchors, candidates, inverse_temperature, blocks, exclude_positive=False, label_smoothing=label_smoothing
+    )
 
 
-def info_loob_loss(anchors: torch.Tensor, candidates: torch.Tensor, inverse_temperature: Scale) -> torch.Tensor:
+def info_loob_loss(
+    anchors: torch.Tensor, candidates: torch.Tensor, inverse_temperature: Scale, *, blocks: Blocks = ALL_BLOCKS
+) -> torch.Tensor:
     """InfoLOOB ("leave one out bound") in one direction: the positive is absent from the denominator.
 
         L = tau [ -(1/N) sum_i t <a_i, p_i> + (1/N) sum_i log sum_{j != i} exp(t <a_i, p_j>) ]
@@ -69,13 +80,8 @@ def info_loob_loss(anchors: torch.Tensor, candidates: torch.Tensor, inverse_temp
     the published learning rates go with; the paper prints the loss without it.
     """
     anchors, candidates = checked_pair(anchors, candidates, names=("anchors", "candidates"))
-    with torch.autocast(anchors.device.type, enabled=False):
-        scale = checked_scale(inverse_temperature, "inverse_temperature", anchors)
-        # Scaled before masking: a learned scale times -inf would give NaN gradients.
-        logits = scale * (anchors @ candidates.T)
-        own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-        negatives = logits.masked_fill(own, float("-inf")).logsumexp(dim=1)
-        return (negatives - logits.diagonal()).mean() / scale
+    loss = _one_direction(anchors, candidates, inverse_temperature, blocks, exclude_positive=True)
+    return loss / checked_scale(inverse_temperature, "inverse_temperature", anchors)
 
 
 def clip_loss(
@@ -84,6 +90,8 @@ def clip_loss(
     inverse_temperature: Scale,
     label_smoothing: float = 0.0,
     hopfield_scale: Scale | None = None,
+    *,
+    blocks: Blocks = ALL_BLOCKS,
 ) -> torch.Tensor:
     """CLIP's loss: the mean of InfoNCE from images to texts and from texts to images.
 
@@ -105,12 +113,18 @@ def clip_loss(
     Source: Radford et al. 2021 (CLIP). The retrieval variant completes CLOOB's 2x2 ablation; no released code has it,
     and the choice of row directions only is ours.
     """
-    (image_anchors, text_candidates), (text_anchors, image_candidates) = _directions(
-        image_embeds, text_embeds, hopfield_scale
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}.")
+    image_embeds, text_embeds = checked_pair(image_embeds, text_embeds)
+    return 0.5 * _both_directions(
+        image_embeds,
+        text_embeds,
+        inverse_temperature,
+        hopfield_scale,
+        blocks,
+        exclude_positive=False,
+        label_smoothing=label_smoothing,
     )
-    image_to_text = info_nce_loss(image_anchors, text_candidates, inverse_temperature, label_smoothing)
-    text_to_image = info_nce_loss(text_anchors, image_candidates, inverse_temperature, label_smoothing)
-    return (image_to_text + text_to_image) / 2
 
 
 def cloob_loss(
@@ -118,6 +132,8 @@ def cloob_loss(
     text_embeds: torch.Tensor,
     inverse_temperature: Scale,
     hopfield_scale: Scale | None,
+    *,
+    blocks: Blocks = ALL_BLOCKS,
 ) -> torch.Tensor:
     """CLOOB's loss: InfoLOOB on embeddings retrieved from the batch's images and from the batch's texts.
 
@@ -141,16 +157,20 @@ def cloob_loss(
 
     Source: CLOOB paper (arXiv 2110.11316), equation of L_CLOOB; leading tau and sum as in the released code.
     """
-    (image_anchors, text_candidates), (text_anchors, image_candidates) = _directions(
-        image_embeds, text_embeds, hopfield_scale
+    image_embeds, text_embeds = checked_pair(image_embeds, text_embeds)
+    loss = _both_directions(
+        image_embeds, text_embeds, inverse_temperature, hopfield_scale, blocks, exclude_positive=True
     )
-    return info_loob_loss(image_anchors, text_candidates, inverse_temperature) + info_loob_loss(
-        text_anchors, image_candidates, inverse_temperature
-    )
+    return loss / checked_scale(inverse_temperature, "inverse_temperature", image_embeds)
 
 
 def sigmoid_loss(
-    image_embeds: torch.Tensor, text_embeds: torch.Tensor, inverse_temperature: Scale, bias: Scale
+    image_embeds: torch.Tensor,
+    text_embeds: torch.Tensor,
+    inverse_temperature: Scale,
+    bias: Scale,
+    *,
+    blocks: Blocks = ALL_BLOCKS,
 ) -> torch.Tensor:
     """SigLIP's loss: every image-text combination of the global batch is a binary decision.
 
@@ -171,19 +191,58 @@ def sigmoid_loss(
     Source: Zhai et al. 2023 (SigLIP, arXiv 2303.15343), algorithm 1.
     """
     image_embeds, text_embeds = checked_pair(image_embeds, text_embeds)
-    with torch.autocast(image_embeds.device.type, enabled=False):
-        scale = checked_scale(inverse_temperature, "inverse_temperature", image_embeds)
-        bias = checked_number(bias, "bias", image_embeds)
-        logits = scale * (image_embeds @ text_embeds.T) + bias
-        signs = 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device) - 1
-        return -F.logsigmoid(signs * logits).sum() / len(logits)
+    scale = checked_scale(inverse_temperature, "inverse_temperature", image_embeds)
+    bias = checked_number(bias, "bias", image_embeds)
+
+    def loss(images, texts, scale, bias, with_derivatives: bool) -> Contrast:
+        total, by_images, by_texts, slope = sigmoid_products(images, texts, scale, bias, blocks, with_derivatives)
+        if not with_derivatives:
+            return Contrast(total / len(images))
+        by_scale = (by_images * images).sum(dim=1).mean()
+        factor = scale / len(images)
+        return Contrast(total / len(images), by_images * factor, by_texts * factor, by_scale, slope / len(images))
+
+    return differentiable(loss, image_embeds, text_embeds, scale, bias)
 
 
-def _directions(image_embeds: torch.Tensor, text_embeds: torch.Tensor, hopfield_scale: Scale | None):
-    """Return ((image anchors, text candidates), (text anchors, image candidates)), retrieved if a scale is given."""
-    image_embeds, text_embeds = checked_pair(image_embeds, text_embeds)
+def _one_direction(
+    anchors: torch.Tensor, candidates: torch.Tensor, inverse_temperature: Scale, blocks: Blocks, **options
+) -> torch.Tensor:
+    """`contrast` of checked embeddings from the anchors to the candidates, differentiable."""
+    scale = checked_scale(inverse_temperature, "inverse_temperature", anchors)
+    return differentiable(
+        lambda a, p, t, with_derivatives: contrast(a, p, t, blocks, with_derivatives, **options),
+        anchors,
+        candidates,
+        scale,
+    )
+
+
+def _both_directions(
+    image_embeds: torch.Tensor,
+    text_embeds: torch.Tensor,
+    inverse_temperature: Scale,
+    hopfield_scale: Scale | None,
+    blocks: Blocks,
+    **options,
+) -> torch.Tensor:
+    """Sum of `contrast` over both directions of checked embeddings, with retrieval if a scale is given."""
+    scale = checked_scale(inverse_temperature, "inverse_temperature", image_embeds)
     if hopfield_scale is None:
-        return (image_embeds, text_embeds), (text_embeds, image_embeds)
-    from_images = [hopfield_retrieval(query, image_embeds, hopfield_scale) for query in (image_embeds, text_embeds)]
-    from_texts = [hopfield_retrieval(query, text_embeds, hopfield_scale) for query in (text_embeds, image_embeds)]
-    return from_images, from_texts
+        return differentiable(
+            lambda x, y, t, with_derivatives: contrast(
+                x, y, t, blocks, with_derivatives, both_directions=True, **options
+            ),
+            image_embeds,
+            text_embeds,
+            scale,
+        )
+    return differentiable(
+        lambda x, y, t, beta, with_derivatives: contrast_of_retrieved(
+            x, y, t, beta, blocks, with_derivatives, **options
+        ),
+        image_embeds,
+        text_embeds,
+        scale,
+        checked_scale(hopfield_scale, "hopfield_scale", image_embeds),
+    )

@@ -10,6 +10,8 @@ import math
 
 import torch
 
+from .blockwise import ALL_BLOCKS, Blocks, Shifts, exponential_products, shared_shift
+from .blockwise_objectives import Contrast, differentiable
 from .validation import checked_finite, checked_pair, checked_scale, full_precision
 
 
@@ -35,7 +37,7 @@ def alignment_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> tor
         return (image_embeds - text_embeds).square().sum(dim=1).mean()
 
 
-def uniformity_loss(embeds: torch.Tensor, t: float = 2.0) -> torch.Tensor:
+def uniformity_loss(embeds: torch.Tensor, t: float = 2.0, *, blocks: Blocks = ALL_BLOCKS) -> torch.Tensor:
     """Log of the mean Gaussian potential between all different rows of one modality.
 
         U = log[ 2/(N(N-1)) sum_{i<j} exp(-t ||x_i - x_j||^2) ]
@@ -43,6 +45,7 @@ def uniformity_loss(embeds: torch.Tensor, t: float = 2.0) -> torch.Tensor:
     Args:
         embeds: (batch_size, projection_dim), L2-normalized.
         t: width of the potential.
+        blocks: how the work is cut and shared, see `losses_contrastive`.
 
     Returns:
         0-d loss: 0 when all rows are equal, about -4 + 8/projection_dim for spread rows at t = 2.
@@ -58,10 +61,12 @@ def uniformity_loss(embeds: torch.Tensor, t: float = 2.0) -> torch.Tensor:
         )
     checked_finite(embeds, "embeds")
     (embeds,) = full_precision(embeds)
-    return _log_mean_potential(embeds, embeds, t)
+    return _log_mean_potential(embeds, t=t, blocks=blocks)
 
 
-def cross_modal_uniformity_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, t: float = 2.0) -> torch.Tensor:
+def cross_modal_uniformity_loss(
+    image_embeds: torch.Tensor, text_embeds: torch.Tensor, t: float = 2.0, *, blocks: Blocks = ALL_BLOCKS
+) -> torch.Tensor:
     """Log of the mean Gaussian potential between images and the texts of OTHER pairs.
 
         XU = log[ 1/(N(N-1)) sum_{i != j} exp(-t ||x_i - y_j||^2) ]
@@ -70,6 +75,7 @@ def cross_modal_uniformity_loss(image_embeds: torch.Tensor, text_embeds: torch.T
         image_embeds: (batch_size, projection_dim), L2-normalized.
         text_embeds: (batch_size, projection_dim), L2-normalized.
         t: width of the potential.
+        blocks: how the work is cut and shared, see `losses_contrastive`.
 
     Returns:
         0-d loss.
@@ -80,13 +86,27 @@ def cross_modal_uniformity_loss(image_embeds: torch.Tensor, text_embeds: torch.T
     Source: Fahim, Murphy, Fyshe 2024 (arXiv 2405.18570), L_XUniform; matched pairs are excluded.
     """
     image_embeds, text_embeds = checked_pair(image_embeds, text_embeds)
-    return _log_mean_potential(image_embeds, text_embeds, t)
+    return _log_mean_potential(image_embeds, text_embeds, t=t, blocks=blocks)
 
 
-def _log_mean_potential(first: torch.Tensor, second: torch.Tensor, t: float) -> torch.Tensor:
-    """log mean over i != j of exp(-t ||first_i - second_j||^2) for unit rows."""
-    with torch.autocast(first.device.type, enabled=False):
-        width = checked_scale(t, "t", first)
-        own = torch.eye(len(first), dtype=torch.bool, device=first.device)
-        exponents = (2 * width * (first @ second.T) - 2 * width).masked_fill(own, float("-inf"))
-        return exponents.flatten().logsumexp(dim=0) - math.log(len(first) * (len(first) - 1))
+def _log_mean_potential(*embeds: torch.Tensor, t: float, blocks: Blocks) -> torch.Tensor:
+    """log mean over i != j of exp(-t ||x_i - y_j||^2) for unit rows; of a single matrix, y = x."""
+
+    def loss(*inputs: torch.Tensor | bool) -> Contrast:
+        *matrices, scale, with_derivatives = inputs
+        first, second = matrices[0], matrices[-1]
+        shift = shared_shift(first, second, scale, blocks)
+        from_second, from_first, total = exponential_products(
+            first, second, scale, Shifts(shift.reshape(1, 1)), blocks, exclude_diagonal=True
+        )
+        value = total.log().to(scale.dtype) + shift - scale - math.log(len(first) * (len(first) - 1))
+        if not with_derivatives:
+            return Contrast(value)
+        total = total.to(scale.dtype)
+        by_scale = (from_second * first).sum() / total - 1
+        if first is second:
+            return Contrast(value, from_second * (2 * scale / total), by_scale)
+        return Contrast(value, from_second * (scale / total), from_first * (scale / total), by_scale)
+
+    # ||x - y||^2 = 2 - 2 <x, y>: the exponents are 2 t (<x, y> - 1).
+    return differentiable(loss, *embeds, 2 * checked_scale(t, "t", embeds[0]))

@@ -13,8 +13,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
 
+from .blockwise import ALL_BLOCKS
 from .configuration_cloob import CloobConfig
-from .distributed import all_gather_with_grad
+from .distributed import all_gather_with_grad, shared_blocks
 from .encoding import context_length, encode_images, encode_texts
 from .losses_contrastive import clip_loss, cloob_loss, sigmoid_loss
 from .losses_regularization import alignment_loss, cross_modal_uniformity_loss, uniformity_loss
@@ -274,11 +275,12 @@ class CloobModel(CloobPreTrainedModel):
         Returns:
             "loss" and the parts that the configuration asks for, as named in [`CloobOutput`].
         """
-        config = self.config
+        config, blocks = self.config, ALL_BLOCKS
         if self.training and torch.is_grad_enabled():
             image_embeds, text_embeds = all_gather_with_grad(image_embeds, text_embeds)
+            blocks = shared_blocks()
         scale = self.logit_scale.exp()
-        contrastive = self._contrastive_loss(image_embeds, text_embeds, scale, retrieval_weight)
+        contrastive = self._contrastive_loss(image_embeds, text_embeds, scale, retrieval_weight, blocks)
         parts = {"contrastive_loss": contrastive}
         weights = {"contrastive_loss": 1.0}
         # InfoLOOB carries a leading tau and is a sum over directions: the same factor keeps the weights comparable.
@@ -287,25 +289,28 @@ class CloobModel(CloobPreTrainedModel):
             parts["alignment_loss"] = alignment_loss(image_embeds, text_embeds)
             weights["alignment_loss"] = config.alignment_weight * regularizer_scale
         if config.uniformity_weight:
-            parts["uniformity_loss"] = (uniformity_loss(image_embeds) + uniformity_loss(text_embeds)) / 2
+            of_images, of_texts = (uniformity_loss(embeds, blocks=blocks) for embeds in (image_embeds, text_embeds))
+            parts["uniformity_loss"] = (of_images + of_texts) / 2
             weights["uniformity_loss"] = config.uniformity_weight * regularizer_scale
         if config.cross_modal_uniformity_weight:
-            parts["cross_modal_uniformity_loss"] = cross_modal_uniformity_loss(image_embeds, text_embeds)
+            parts["cross_modal_uniformity_loss"] = cross_modal_uniformity_loss(
+                image_embeds, text_embeds, blocks=blocks
+            )
             weights["cross_modal_uniformity_loss"] = config.cross_modal_uniformity_weight * regularizer_scale
         total = sum(weights[name] * part for name, part in parts.items())
         return {"loss": total, **{name: part.detach() for name, part in parts.items()}}
 
-    def _contrastive_loss(self, image_embeds, text_embeds, scale: torch.Tensor, retrieval_weight: float):
+    def _contrastive_loss(self, image_embeds, text_embeds, scale: torch.Tensor, retrieval_weight: float, blocks):
         config = self.config
         if config.contrastive_loss == "sigmoid":
-            return sigmoid_loss(image_embeds, text_embeds, scale, self.sigmoid_bias)
+            return sigmoid_loss(image_embeds, text_embeds, scale, self.sigmoid_bias, blocks=blocks)
         if not 0.0 <= retrieval_weight <= 1.0:
             raise ValueError(f"retrieval_weight must be in [0, 1], got {retrieval_weight}.")
 
         def loss(hopfield_scale: float | None) -> torch.Tensor:
             if config.contrastive_loss == "infoloob":
-                return cloob_loss(image_embeds, text_embeds, scale, hopfield_scale)
-            return clip_loss(image_embeds, text_embeds, scale, config.label_smoothing, hopfield_scale)
+                return cloob_loss(image_embeds, text_embeds, scale, hopfield_scale, blocks=blocks)
+            return clip_loss(image_embeds, text_embeds, scale, config.label_smoothing, hopfield_scale, blocks=blocks)
 
         if config.hopfield_scale is None or retrieval_weight == 1.0:
             return loss(config.hopfield_scale)

@@ -10,7 +10,7 @@ from tiny_models import tiny_cloob, tiny_inputs
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_cloob import CloobModel, modeling_cloob
-from hf_cloob.distributed import all_gather_with_grad
+from hf_cloob.distributed import all_gather_with_grad, shared_blocks
 
 STEPS = 2
 
@@ -116,6 +116,39 @@ def gather_rows(rank: int, sizes: list[int]) -> tuple[torch.Tensor, torch.Tensor
     loss = sum((rows * torch.arange(1.0, len(rows) + 1).unsqueeze(1)).sum() for rows in joined)
     gradients = torch.autograd.grad(loss, [first, second])
     return *(rows.detach() for rows in joined), *gradients
+
+
+def shared_loss(
+    rank: int, name: str, sizes: list[int], width: int = 6
+) -> tuple[torch.Tensor, list[torch.Tensor], int]:
+    """One loss of `test_blockwise.LOSSES` with its work shared: value, gradients, score products formed here."""
+    from test_blockwise import LOSSES, T, embeddings
+
+    rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+    local = [embeds[rows].clone().requires_grad_() for embeds in embeddings(sum(sizes), width)]
+    t = torch.tensor(T, dtype=torch.float64, requires_grad=True)
+    with torch.profiler.profile(with_flops=True) as profile:
+        loss = LOSSES[name][0](*all_gather_with_grad(*local), t, blocks=shared_blocks())
+    gradients = torch.autograd.grad(loss, [*local, t], allow_unused=True, materialize_grads=True)
+    return loss.detach(), gradients, sum(event.flops or 0 for event in profile.key_averages())
+
+
+def wait_for_a_missing_process(rank: int, folder: str) -> str:
+    """Rank 1 of three never computes its loss; what the others are told, after a short time-out."""
+    import os
+    from datetime import timedelta
+
+    dist.destroy_process_group()
+    store = dist.FileStore(os.path.join(folder, "store"), 3)
+    dist.init_process_group("gloo", store=store, timeout=timedelta(seconds=3), world_size=3, rank=rank)
+    if rank == 1:
+        time.sleep(12)
+        return ""
+    try:
+        all_gather_with_grad(torch.ones(2, 3))
+    except RuntimeError as error:
+        return str(error)
+    return "no error"
 
 
 def evaluate_alone(rank: int, sizes: list[int]) -> tuple[torch.Tensor, torch.Tensor] | None:

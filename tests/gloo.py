@@ -25,7 +25,9 @@ import torch.multiprocessing as mp
 _groups: dict[int, "_Group"] = {}
 
 
-def run_in_processes(function: Callable, world_size: int = 2, *args, timeout: float = 120.0) -> list:
+def run_in_processes(
+    function: Callable, world_size: int = 2, *args, timeout: float = 120.0, keep: bool = True
+) -> list:
     """Run `function(rank, *args)` in `world_size` processes joined by gloo and return the results by rank.
 
     Args:
@@ -33,6 +35,7 @@ def run_in_processes(function: Callable, world_size: int = 2, *args, timeout: fl
         world_size: number of processes, started by spawn, on the CPU with one thread each.
         args: passed on, must survive pickling.
         timeout: seconds until a hang counts as a failure; starting the processes is not counted.
+        keep: False if the function leaves its process group unusable.
 
     Raises:
         RuntimeError: with the traceback of the first process that failed, or after the time-out.
@@ -40,10 +43,13 @@ def run_in_processes(function: Callable, world_size: int = 2, *args, timeout: fl
     if world_size not in _groups:
         _groups[world_size] = _Group(world_size)
     try:
-        return _groups[world_size].run(function, args, timeout)
+        results = _groups[world_size].run(function, args, timeout)
     except BaseException:
         _groups.pop(world_size).close()
         raise
+    if not keep:
+        _groups.pop(world_size).close()
+    return results
 
 
 class _Group:

@@ -8,6 +8,7 @@ import distributed_workers as workers
 import pytest
 import torch
 from gloo import run_in_processes
+from test_blockwise import LOSSES, T, embeddings
 
 from hf_cloob.distributed import all_gather_with_grad, world_size
 
@@ -91,6 +92,39 @@ def test_rows_are_joined_in_the_order_of_the_ranks_and_gradients_are_summed(size
         own = weights[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
         assert torch.equal(first_gradient, processes * own.expand(-1, 2))
         assert torch.equal(second_gradient, processes * own.expand(-1, 3))
+
+
+SHARES = [[5, 3], [4, 0, 7, 2], [1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("sizes", SHARES, ids=str)
+@pytest.mark.parametrize("name", LOSSES)
+def test_shared_blocks_equal_one_process_for_every_loss_and_unequal_batches(name, sizes):
+    x, y = (embeds.requires_grad_() for embeds in embeddings(sum(sizes), 6))
+    t = torch.tensor(T, dtype=torch.float64, requires_grad=True)
+    expected = LOSSES[name][1](x, y, t)
+    by_x, by_y, by_t = torch.autograd.grad(expected, [x, y, t], allow_unused=True, materialize_grads=True)
+    processes = len(sizes)
+    for rank, (loss, gradients, _) in enumerate(run_in_processes(workers.shared_loss, processes, name, sizes)):
+        own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+        # The factor is what DDP's averaging takes away; the scale is every process's own parameter.
+        wanted = [processes * by_x[own], processes * by_y[own], by_t]
+        torch.testing.assert_close(loss, expected.detach(), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(list(gradients), wanted, rtol=1e-8, atol=1e-11)
+
+
+def test_the_work_is_divided_by_the_number_of_processes():
+    (_, _, alone), *_ = run_in_processes(workers.shared_loss, 1, "cloob", [512], 64)
+    shares = [flops for _, _, flops in run_in_processes(workers.shared_loss, 4, "cloob", [128] * 4, 64)]
+    assert sum(shares) == pytest.approx(alone, rel=0.25)
+    assert max(shares) < 0.35 * alone
+
+
+@pytest.mark.slow
+def test_a_missing_process_is_named_instead_of_waited_for(tmp_path):
+    messages = run_in_processes(workers.wait_for_a_missing_process, 3, str(tmp_path), keep=False)
+    for rank in (0, 2):
+        assert f"Rank {rank} waits for the embeddings of all 3 processes, rank(s) 1 did not" in messages[rank]
 
 
 def test_evaluation_is_local_and_one_process_may_evaluate_alone():

@@ -1,0 +1,378 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""Products with batch_size x batch_size matrices that never exist: the kernels under the losses.
+
+A contrastive objective needs few things of its N x N score matrices: logarithms of sums of exponentials, and products
+of a softmax (or an exponential, or a sigmoid) of the scores with the embeddings. Each kernel here forms the scores
+block by block, uses each block at once, and returns vectors and (batch_size, projection_dim) matrices: exact, with
+memory O(batch_size * projection_dim + block^2). Kernels are plain arithmetic without gradients; the losses put their
+results together (`losses_contrastive`, `losses_regularization`).
+
+All inputs of a call are detached, contiguous and of one dtype, float32 or float64, on one device.
+
+Source of the leverage: the softmax denominator of a Hopfield retrieval cancels when the result is L2-normalized, so
+one exponential of x y^T serves the retrievals of both cross directions; x x^T and y y^T are symmetric, so half of
+their blocks are enough; and the gradient of a row-wise softmax is formed while its row of blocks is at hand.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+# Squares of 1 MB: three of them stay in a core's cache. A GPU wants few and large products instead.
+CPU_BLOCK_SIZE = 512
+GPU_BLOCK_SIZE = 4096
+# exp(-2 * 40) is still a normal float32: up to here all scores of unit rows can share one shift.
+LARGEST_SHARED_SCALE = 40.0
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How the score matrices are cut into square blocks, and which of the blocks this process computes.
+
+    Attributes:
+        size: rows and columns of a block; None: what suits the device.
+        index: this process, in 0 … count - 1.
+        count: number of processes that share the work; each calls the same functions with the same embeddings.
+    """
+
+    size: int | None = None
+    index: int = 0
+    count: int = 1
+
+    def sum_(self, *tensors: torch.Tensor) -> None:
+        """Add partial results over the processes, in place. One process has everything already."""
+
+    def ranges(self, length: int, device: torch.device) -> list[slice]:
+        """Consecutive ranges that cover `length` rows; small enough that every process finds some to do."""
+        size = self.size or (CPU_BLOCK_SIZE if device.type == "cpu" else GPU_BLOCK_SIZE)
+        size = max(1, min(size, math.ceil(length / self.count)))
+        return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+    def pairs(self, length: int, device: torch.device, symmetric: bool = False) -> list[tuple[slice, slice]]:
+        """This process's blocks as (rows, columns); of a symmetric matrix those on and above the diagonal."""
+        ranges = self.ranges(length, device)
+        pairs = [(rows, columns) for i, rows in enumerate(ranges) for columns in ranges[i if symmetric else 0 :]]
+        return pairs[self.index :: self.count]
+
+
+ALL_BLOCKS = Blocks()
+
+
+def softmax_products(
+    anchors: torch.Tensor,
+    candidates: torch.Tensor,
+    scale: torch.Tensor,
+    exclude_diagonal: bool,
+    blocks: Blocks,
+    with_products: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Row-wise softmax W = softmax_j(scale <a_i, p_j>) and its products with both sides.
+
+    Args:
+        anchors: (batch_size, projection_dim) a.
+        candidates: (batch_size, projection_dim) p.
+        scale: 0-d factor of the scores.
+        exclude_diagonal: leave j = i out of every row.
+        blocks: see `Blocks`.
+        with_products: False if only the sums are wanted.
+
+    Returns:
+        log sum_j exp(scale (<a_i, p_j> - <a_i, p_i>)) (batch_size,), W p and W^T a (batch_size, projection_dim) or
+        None. Sums are taken relative to the positive: the loss is their difference, which two large numbers would
+        lose to rounding.
+    """
+    length = len(anchors)
+    positives = _positives(anchors, candidates, scale)
+    ranges = blocks.ranges(length, anchors.device)
+    log_sums = anchors.new_zeros(length)
+    anchor_products = torch.zeros_like(anchors) if with_products else None
+    candidate_products = torch.zeros_like(candidates) if with_products else None
+    size = ranges[0].stop
+    # With products, the blocks of one row of blocks are kept: a row's sum is known only at its end.
+    kept = anchors.new_empty(len(ranges) if with_products else 1, size * size)
+    for rows in ranges[blocks.index :: blocks.count]:
+        scaled = scale * anchors[rows]
+        row_sums = scaled.new_full((len(scaled),), -math.inf)
+        row_of_blocks = []
+        for number, columns in enumerate(ranges):
+            block = _scores(scaled, candidates[columns], kept[number % len(kept)]).sub_(positives[rows].unsqueeze(1))
+            if rows == columns:
+                block.fill_diagonal_(-math.inf if exclude_diagonal else 0.0)
+            row_sums = torch.logaddexp(row_sums, block.logsumexp(dim=1))
+            row_of_blocks.append(block)
+        log_sums[rows] = row_sums
+        if with_products:
+            for block, columns in zip(row_of_blocks, ranges, strict=True):
+                block.sub_(row_sums.unsqueeze(1)).exp_()
+                anchor_products[rows].addmm_(block, candidates[columns])
+                candidate_products[columns].addmm_(block.T, anchors[rows])
+    blocks.sum_(log_sums)
+    if with_products:
+        blocks.sum_(anchor_products, candidate_products)
+    return log_sums, anchor_products, candidate_products
+
+
+def two_way_softmax_products(
+    anchors: torch.Tensor,
+    candidates: torch.Tensor,
+    scale: torch.Tensor,
+    exclude_diagonal: bool,
+    blocks: Blocks,
+    with_products: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """The sum S of the row-wise and the column-wise softmax of the scores, and its products with both sides.
+
+    Arguments as in `softmax_products`. Every score is formed twice, because a column's sum is known only at the end.
+
+    Returns:
+        log-sums of the rows and of the columns (batch_size,), relative to the positives as in `softmax_products`;
+        S p and S^T a (batch_size, projection_dim) or None.
+    """
+    length, device = len(anchors), anchors.device
+    positives = _positives(anchors, candidates, scale)
+    pairs = blocks.pairs(length, device)
+    row_buffer, column_buffer = anchors.new_empty(2, _largest_block(pairs))
+    partial_sums = anchors.new_zeros(2, blocks.count, length)
+    own_sums = partial_sums[:, blocks.index].fill_(-math.inf)
+
+    def score_blocks(rows: slice, columns: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """The block's scores relative to the positives of its rows, and to those of its columns."""
+        by_row = _scores(scale * anchors[rows], candidates[columns], row_buffer)
+        by_column = torch.sub(by_row, positives[columns], out=column_buffer[: by_row.numel()].view_as(by_row))
+        by_row.sub_(positives[rows].unsqueeze(1))
+        if rows == columns:
+            for block in (by_row, by_column):
+                block.fill_diagonal_(-math.inf if exclude_diagonal else 0.0)
+        return by_row, by_column
+
+    for rows, columns in pairs:
+        by_row, by_column = score_blocks(rows, columns)
+        own_sums[0, rows] = torch.logaddexp(own_sums[0, rows], by_row.logsumexp(dim=1))
+        own_sums[1, columns] = torch.logaddexp(own_sums[1, columns], by_column.logsumexp(dim=0))
+    blocks.sum_(partial_sums)
+    row_sums, column_sums = partial_sums.logsumexp(dim=1)
+    if not with_products:
+        return row_sums, column_sums, None, None
+
+    anchor_products, candidate_products = torch.zeros_like(anchors), torch.zeros_like(candidates)
+    for rows, columns in pairs:
+        by_row, by_column = score_blocks(rows, columns)
+        both = by_row.sub_(row_sums[rows].unsqueeze(1)).exp_().add_(by_column.sub_(column_sums[columns]).exp_())
+        anchor_products[rows].addmm_(both, candidates[columns])
+        candidate_products[columns].addmm_(both.T, anchors[rows])
+    blocks.sum_(anchor_products, candidate_products)
+    return row_sums, column_sums, anchor_products, candidate_products
+
+
+def sigmoid_products(
+    anchors: torch.Tensor,
+    candidates: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor,
+    blocks: Blocks,
+    with_products: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    """Sum of softplus(-z l) over all scores l = scale <a_i, p_j> + bias, z = 1 on the diagonal and -1 elsewhere.
+
+    Returns:
+        0-d sum; with G its derivative by the scores l: G p and G^T a (batch_size, projection_dim), 0-d sum of G.
+    """
+    pairs = blocks.pairs(len(anchors), anchors.device)
+    buffer = anchors.new_empty(_largest_block(pairs))
+    total, slope = _accumulator(anchors), _accumulator(anchors)
+    anchor_products = torch.zeros_like(anchors) if with_products else None
+    candidate_products = torch.zeros_like(candidates) if with_products else None
+    for rows, columns in pairs:
+        logits = _scores(scale * anchors[rows], candidates[columns], buffer).add_(bias)
+        if rows == columns:
+            # softplus(-l) on the diagonal, softplus(l) off it: turning the sign there lets one formula serve all.
+            logits.diagonal().neg_()
+        total += torch.nn.functional.softplus(logits).sum(dtype=total.dtype)
+        if with_products:
+            derivative = logits.sigmoid_()
+            if rows == columns:
+                derivative.diagonal().neg_()
+            slope += derivative.sum(dtype=slope.dtype)
+            anchor_products[rows].addmm_(derivative, candidates[columns])
+            candidate_products[columns].addmm_(derivative.T, anchors[rows])
+    blocks.sum_(total, slope)
+    if not with_products:
+        return total.to(anchors.dtype), None, None, None
+    blocks.sum_(anchor_products, candidate_products)
+    return total.to(anchors.dtype), anchor_products, candidate_products, slope.to(anchors.dtype)
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """What is subtracted from the scaled scores before the exponential, so that it neither overflows nor vanishes.
+
+    Attributes:
+        rows: (batch_size, 1), or (1, 1) for one shift of all scores.
+        columns: (1, batch_size), or None where the rows' shift serves both.
+    """
+
+    rows: torch.Tensor
+    columns: torch.Tensor | None = None
+
+    def exponentials(self, scores: torch.Tensor, rows: slice, columns: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """exp(scores - shift) for the retrievals of the rows and of the columns; overwrites `scores`."""
+        by_column = None if self.columns is None else (scores - self.columns[:, columns]).exp_()
+        by_row = scores.sub_(self.rows if len(self.rows) == 1 else self.rows[rows]).exp_()
+        return by_row, by_row if by_column is None else by_column
+
+
+def retrieval_shifts(first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor, blocks: Blocks) -> Shifts:
+    """Shifts for `exponential_products` whose rows are L2-normalized afterwards, so that any shift is exact.
+
+    Scores of unit rows are at most `scale`. That serves all of them if the smallest, -scale, is not too far below, or
+    if the memory is its own query, when every row holds the largest possible score. Otherwise the largest score of
+    each row and column is looked for, which costs one more product.
+    """
+    unit_rows, small_scale = _unit_rows_and_small_scale(first, second, scale)
+    if unit_rows and (small_scale or first is second):
+        return Shifts(scale.reshape(1, 1))
+    row_maxima, column_maxima = _largest_scores(first, second, scale, blocks)
+    return Shifts(row_maxima.unsqueeze(1), column_maxima.unsqueeze(0))
+
+
+def shared_shift(first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor, blocks: Blocks) -> torch.Tensor:
+    """One shift (0-d) for the sum of the exponentials off the diagonal: `scale`, or the largest if that is large."""
+    unit_rows, small_scale = _unit_rows_and_small_scale(first, second, scale)
+    if unit_rows and small_scale:
+        return scale
+    return _largest_scores(first, second, scale, blocks, exclude_diagonal=True)[0].amax()
+
+
+def _unit_rows_and_small_scale(first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor) -> tuple[bool, bool]:
+    """What the CPU can look up; elsewhere looking would synchronize: unit rows are believed, scales are not."""
+    if scale.device.type != "cpu":
+        return True, False
+    norms = torch.cat([first.norm(dim=1), second.norm(dim=1)])
+    return bool(((norms - 1).abs() < 0.02).all()), scale.item() <= LARGEST_SHARED_SCALE
+
+
+def _largest_scores(
+    first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor, blocks: Blocks, exclude_diagonal: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest scaled score of every row and of every column, (batch_size,) each."""
+    maxima = first.new_zeros(2, blocks.count, len(first))
+    own_maxima = maxima[:, blocks.index].fill_(-math.inf)
+    pairs = blocks.pairs(len(first), first.device)
+    buffer = first.new_empty(_largest_block(pairs))
+    for rows, columns in pairs:
+        block = _scores(scale * first[rows], second[columns], buffer)
+        if exclude_diagonal and rows == columns:
+            block.fill_diagonal_(-math.inf)
+        own_maxima[0, rows] = torch.maximum(own_maxima[0, rows], block.amax(dim=1))
+        own_maxima[1, columns] = torch.maximum(own_maxima[1, columns], block.amax(dim=0))
+    blocks.sum_(maxima)
+    row_maxima, column_maxima = maxima.amax(dim=1)
+    return row_maxima, column_maxima
+
+
+def exponential_products(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    scale: torch.Tensor,
+    shifts: Shifts,
+    blocks: Blocks,
+    exclude_diagonal: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Products of E = exp(scale x y^T - shift) with both sides: unnormalized retrievals of x from y and of y from x.
+
+    Args:
+        first: (batch_size, projection_dim) x.
+        second: (batch_size, projection_dim) y; the same object as `first` for a symmetric E, of which half is formed.
+        scale: 0-d factor of the scores.
+        shifts: see `Shifts`.
+        blocks: see `Blocks`.
+        exclude_diagonal: leave the matched pairs out.
+
+    Returns:
+        E y and E^T x (batch_size, projection_dim), one tensor where E is symmetric, and the 0-d sum of E (by rows).
+    """
+    symmetric = first is second
+    pairs = blocks.pairs(len(first), first.device, symmetric)
+    buffer = first.new_empty(_largest_block(pairs))
+    from_second = torch.zeros_like(first)
+    from_first = from_second if symmetric else torch.zeros_like(second)
+    total = _accumulator(first)
+    for rows, columns in pairs:
+        scores = _scores(scale * first[rows], second[columns], buffer)
+        by_row, by_column = shifts.exponentials(scores, rows, columns)
+        if exclude_diagonal and rows == columns:
+            by_row.fill_diagonal_(0)
+            by_column.fill_diagonal_(0)
+        mirrored = symmetric and rows != columns
+        total += by_row.sum(dtype=total.dtype) * (2 if mirrored else 1)
+        from_second[rows].addmm_(by_row, second[columns])
+        if mirrored or not symmetric:
+            from_first[columns].addmm_(by_column.T, first[rows])
+    blocks.sum_(total, *([from_second] if symmetric else [from_second, from_first]))
+    return from_second, from_first, total
+
+
+def exponential_products_backward(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    scale: torch.Tensor,
+    shifts: Shifts,
+    blocks: Blocks,
+    gradients: tuple[torch.Tensor, torch.Tensor],
+    into: tuple[torch.Tensor, torch.Tensor],
+) -> torch.Tensor:
+    """Chain rule through `exponential_products`, with this process's part of the result added to `into`.
+
+    Args:
+        first: x, as in the forward; so are second, scale, shifts and blocks.
+        gradients: derivatives of the loss by E y and by E^T x, (batch_size, projection_dim) each; twice the same
+            tensor where E is symmetric.
+        into: accumulators of the derivatives by x and by y; twice the same tensor where E is symmetric.
+
+    Returns:
+        0-d derivative by `scale`, this process's part. The shifts count as constants: they cancel later.
+    """
+    symmetric = first is second
+    row_gradients, column_gradients = gradients
+    into_first, into_second = into
+    pairs = blocks.pairs(len(first), first.device, symmetric)
+    score_buffer, slope_buffer = first.new_empty(2, _largest_block(pairs))
+    by_scale = _accumulator(first)
+    for rows, columns in pairs:
+        scores = _scores(scale * first[rows], second[columns], score_buffer)
+        by_row, by_column = shifts.exponentials(scores, rows, columns)
+        # The derivative by the scores: E * (g x' + x g'), as one matrix while one exponential serves both.
+        slopes = _scores(row_gradients[rows], second[columns], slope_buffer)
+        if by_row is by_column:
+            slopes.addmm_(first[rows], column_gradients[columns].T).mul_(by_row)
+        else:
+            slopes.mul_(by_row).add_((first[rows] @ column_gradients[columns].T).mul_(by_column))
+        mirrored = symmetric and rows != columns
+        by_first = slopes @ second[columns]
+        # A block on the diagonal of a symmetric matrix holds each of its pairs twice.
+        by_scale += (by_first * first[rows]).sum(dtype=by_scale.dtype) / (2 if symmetric and not mirrored else 1)
+        into_first[rows].add_(by_first.mul_(scale)).addmm_(by_column, column_gradients[columns])
+        if mirrored or not symmetric:
+            into_second[columns].addmm_(slopes.T, scale * first[rows]).addmm_(by_row.T, row_gradients[rows])
+    return by_scale
+
+
+def _scores(rows: torch.Tensor, columns: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
+    """rows columns^T, written into the front of a flat buffer."""
+    return torch.mm(rows, columns.T, out=buffer[: len(rows) * len(columns)].view(len(rows), len(columns)))
+
+
+def _positives(anchors: torch.Tensor, candidates: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Scaled scores of the matched pairs, (batch_size,)."""
+    return (anchors * candidates).sum(dim=1).mul_(scale)
+
+
+def _largest_block(pairs: list[tuple[slice, slice]]) -> int:
+    return max(((r.stop - r.start) * (c.stop - c.start) for r, c in pairs), default=0)
+
+
+def _accumulator(like: torch.Tensor) -> torch.Tensor:
+    """0-d zero for billions of terms, float64 where the device has it."""
+    return torch.zeros((), dtype=torch.float32 if like.device.type == "mps" else torch.float64, device=like.device)
