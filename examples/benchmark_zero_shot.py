@@ -113,7 +113,8 @@ def benchmark(args: BenchmarkArguments) -> dict:
             order = list(cases) if number % 2 == 0 else list(reversed(cases))
             for name in order:
                 progress.set_postfix_str(name)
-                if name in ("second_call", "one_image_call", "many_labels"):  # What these calls find embedded, first_call has dropped.
+                # What these calls find embedded, first_call has dropped.
+                if name in ("second_call", "one_image_call", "many_labels"):
                     ours.label_embeds(labels, TEMPLATE)
                     ours.label_embeds(many_labels, TEMPLATES)
                 run, images_in_run = cases[name]

@@ -224,7 +224,7 @@ class Shifts:
 
 
 def retrieval_shifts(first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor, blocks: Blocks) -> Shifts:
-    """Shifts for `exponential_products` whose rows are L2-normalized afterwards, so that any shift is exact.
+    """Shifts for `Exponentials` whose products are L2-normalized afterwards, so that any shift is exact.
 
     Scores of unit rows are at most `scale`. That serves all of them if the smallest, -scale, is not too far below, or
     if the memory is its own query, when every row holds the largest possible score. Otherwise the largest score of
@@ -272,15 +272,10 @@ def _largest_scores(
     return row_maxima, column_maxima
 
 
-def exponential_products(
-    first: torch.Tensor,
-    second: torch.Tensor,
-    scale: torch.Tensor,
-    shifts: Shifts,
-    blocks: Blocks,
-    exclude_diagonal: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Products of E = exp(scale x y^T - shift) with both sides: unnormalized retrievals of x from y and of y from x.
+class Exponentials:
+    """E = exp(scale x y^T - shift), which exists block by block: products with both sides, and their derivatives.
+
+    Its products are the unnormalized Hopfield retrievals of x from the memory y and of y from the memory x.
 
     Args:
         first: (batch_size, projection_dim) x.
@@ -288,75 +283,96 @@ def exponential_products(
         scale: 0-d factor of the scores.
         shifts: see `Shifts`.
         blocks: see `Blocks`.
-        exclude_diagonal: leave the matched pairs out.
-
-    Returns:
-        E y and E^T x (batch_size, projection_dim), one tensor where E is symmetric, and the 0-d sum of E (by rows).
+        keep: keep blocks of the products for the derivatives, as many as two embedding matrices would take (one of
+            a symmetric E). That is all of a batch up to 2 projection_dim; what is not kept is formed again.
     """
-    symmetric = first is second
-    pairs = blocks.pairs(len(first), first.device, symmetric)
-    buffer = first.new_empty(_largest_block(pairs))
-    from_second = torch.zeros_like(first)
-    from_first = from_second if symmetric else torch.zeros_like(second)
-    total = _accumulator(first)
-    for rows, columns in pairs:
-        scores = _scores(scale * first[rows], second[columns], buffer)
-        by_row, by_column = shifts.exponentials(scores, rows, columns)
-        if exclude_diagonal and rows == columns:
-            by_row.fill_diagonal_(0)
-            by_column.fill_diagonal_(0)
-        mirrored = symmetric and rows != columns
-        total += by_row.sum(dtype=total.dtype) * (2 if mirrored else 1)
-        from_second[rows].addmm_(by_row, second[columns])
-        if mirrored or not symmetric:
-            from_first[columns].addmm_(by_column.T, first[rows])
-    blocks.sum_(total, *([from_second] if symmetric else [from_second, from_first]))
-    return from_second, from_first, total
 
+    def __init__(
+        self,
+        first: torch.Tensor,
+        second: torch.Tensor,
+        scale: torch.Tensor,
+        shifts: Shifts,
+        blocks: Blocks,
+        keep: bool = False,
+    ):
+        self.first, self.second, self.scale, self.shifts, self.blocks = first, second, scale, shifts, blocks
+        self.symmetric = first is second
+        self._pairs = blocks.pairs(len(first), first.device, self.symmetric)
+        self._room = (1 if self.symmetric else 2) * first.numel() if keep else 0
+        self._kept: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
-def exponential_products_backward(
-    first: torch.Tensor,
-    second: torch.Tensor,
-    scale: torch.Tensor,
-    shifts: Shifts,
-    blocks: Blocks,
-    gradients: tuple[torch.Tensor, torch.Tensor],
-    into: tuple[torch.Tensor, torch.Tensor],
-) -> torch.Tensor:
-    """Chain rule through `exponential_products`, with this process's part of the result added to `into`.
+    def products(self, exclude_diagonal: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """E y and E^T x (batch_size, projection_dim), the same tensor for a symmetric E, and the 0-d sum of E."""
+        first, second = self.first, self.second
+        buffer = first.new_empty(_largest_block(self._pairs))
+        from_second = torch.zeros_like(first)
+        from_first = from_second if self.symmetric else torch.zeros_like(second)
+        total = _accumulator(first)
+        for rows, columns in self._pairs:
+            by_row, by_column = self._form(rows, columns, buffer)
+            if exclude_diagonal and rows == columns:
+                by_row.fill_diagonal_(0)
+                by_column.fill_diagonal_(0)
+            mirrored = self.symmetric and rows != columns
+            total += by_row.sum(dtype=total.dtype) * (2 if mirrored else 1)
+            from_second[rows].addmm_(by_row, second[columns])
+            if mirrored or not self.symmetric:
+                from_first[columns].addmm_(by_column.T, first[rows])
+        self.blocks.sum_(total, *([from_second] if self.symmetric else [from_second, from_first]))
+        return from_second, from_first, total
 
-    Args:
-        first: x, as in the forward; so are second, scale, shifts and blocks.
-        gradients: derivatives of the loss by E y and by E^T x, (batch_size, projection_dim) each; twice the same
-            tensor where E is symmetric.
-        into: accumulators of the derivatives by x and by y; twice the same tensor where E is symmetric.
+    def add_derivatives(
+        self,
+        gradients: tuple[torch.Tensor, torch.Tensor],
+        into: tuple[torch.Tensor, torch.Tensor],
+    ) -> torch.Tensor:
+        """Chain rule through `products`; this process's part of the derivatives is added to `into`.
 
-    Returns:
-        0-d derivative by `scale`, this process's part. The shifts count as constants: they cancel later.
-    """
-    symmetric = first is second
-    row_gradients, column_gradients = gradients
-    into_first, into_second = into
-    pairs = blocks.pairs(len(first), first.device, symmetric)
-    score_buffer, slope_buffer = first.new_empty(2, _largest_block(pairs))
-    by_scale = _accumulator(first)
-    for rows, columns in pairs:
-        scores = _scores(scale * first[rows], second[columns], score_buffer)
-        by_row, by_column = shifts.exponentials(scores, rows, columns)
-        # The derivative by the scores: E * (g x' + x g'), as one matrix while one exponential serves both.
-        slopes = _scores(row_gradients[rows], second[columns], slope_buffer)
-        if by_row is by_column:
-            slopes.addmm_(first[rows], column_gradients[columns].T).mul_(by_row)
-        else:
-            slopes.mul_(by_row).add_((first[rows] @ column_gradients[columns].T).mul_(by_column))
-        mirrored = symmetric and rows != columns
-        by_first = slopes @ second[columns]
-        # A block on the diagonal of a symmetric matrix holds each of its pairs twice.
-        by_scale += (by_first * first[rows]).sum(dtype=by_scale.dtype) / (2 if symmetric and not mirrored else 1)
-        into_first[rows].add_(by_first.mul_(scale)).addmm_(by_column, column_gradients[columns])
-        if mirrored or not symmetric:
-            into_second[columns].addmm_(slopes.T, scale * first[rows]).addmm_(by_row.T, row_gradients[rows])
-    return by_scale
+        Args:
+            gradients: derivatives of the loss by E y and by E^T x, (batch_size, projection_dim) each; twice the same
+                tensor where E is symmetric.
+            into: accumulators of the derivatives by x and by y; twice the same tensor where E is symmetric.
+
+        Returns:
+            0-d derivative by `scale`, this process's part. The shifts count as constants: they cancel later.
+        """
+        first, second = self.first, self.second
+        (row_gradients, column_gradients), (into_first, into_second) = gradients, into
+        score_buffer, slope_buffer = first.new_empty(2, _largest_block(self._pairs))
+        by_scale = _accumulator(first)
+        for rows, columns in self._pairs:
+            by_row, by_column = self._kept.pop((rows.start, columns.start), None) or self._form(
+                rows, columns, score_buffer
+            )
+            # The derivative by the scores: E * (g x' + x g'), as one matrix while one exponential serves both.
+            slopes = _scores(row_gradients[rows], second[columns], slope_buffer)
+            if by_row is by_column:
+                slopes.addmm_(first[rows], column_gradients[columns].T).mul_(by_row)
+            else:
+                slopes.mul_(by_row).add_((first[rows] @ column_gradients[columns].T).mul_(by_column))
+            mirrored = self.symmetric and rows != columns
+            by_first = slopes @ second[columns]
+            # A block on the diagonal of a symmetric matrix holds each of its pairs twice.
+            twice = self.symmetric and not mirrored
+            by_scale += torch.dot(by_first.flatten(), first[rows].flatten()) / (2 if twice else 1)
+            into_first[rows].add_(by_first.mul_(self.scale)).addmm_(by_column, column_gradients[columns])
+            if mirrored or not self.symmetric:
+                into_second[columns].addmm_(slopes.T, self.scale * first[rows]).addmm_(by_row.T, row_gradients[rows])
+        return by_scale
+
+    def _form(self, rows: slice, columns: slice, buffer: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """One block for the retrievals of its rows and of its columns, kept if there is room, or in `buffer`."""
+        elements = (rows.stop - rows.start) * (columns.stop - columns.start)
+        keep = elements <= self._room
+        scores = _scores(
+            self.scale * self.first[rows], self.second[columns], self.first.new_empty(elements) if keep else buffer
+        )
+        formed = self.shifts.exponentials(scores, rows, columns)
+        if keep:
+            self._room -= elements * (1 if formed[0] is formed[1] else 2)
+            self._kept[rows.start, columns.start] = formed
+        return formed
 
 
 def _scores(rows: torch.Tensor, columns: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
@@ -366,7 +382,7 @@ def _scores(rows: torch.Tensor, columns: torch.Tensor, buffer: torch.Tensor) -> 
 
 def _positives(anchors: torch.Tensor, candidates: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Scaled scores of the matched pairs, (batch_size,)."""
-    return (anchors * candidates).sum(dim=1).mul_(scale)
+    return torch.linalg.vecdot(anchors, candidates).mul_(scale)
 
 
 def _largest_block(pairs: list[tuple[slice, slice]]) -> int:

@@ -6,19 +6,13 @@ Everything that costs O(batch_size^2) happens in `blockwise`; here are the O(bat
 one autograd function through which all losses hand out the derivatives that were formed with their value.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 
-from .blockwise import (
-    Blocks,
-    exponential_products,
-    exponential_products_backward,
-    retrieval_shifts,
-    softmax_products,
-    two_way_softmax_products,
-)
+from .blockwise import Blocks, Exponentials, retrieval_shifts, softmax_products, two_way_softmax_products
 
 
 class Contrast(NamedTuple):
@@ -118,13 +112,13 @@ def contrast(
         log_sums = [log_sums]
     directions, smooth = len(log_sums), label_smoothing
     anchor_mean, candidate_mean = anchors.mean(dim=0), candidates.mean(dim=0)
-    positive_score = (anchors * candidates).sum(dim=1).mean()
+    positive_score = torch.linalg.vecdot(anchors, candidates).mean()
     # The log-sums are relative to the positives; smoothing moves a share of the target from them to the mean.
     moved = smooth * (positive_score - anchor_mean @ candidate_mean)
     value = sum(sums.mean() for sums in log_sums) + directions * scale * moved
     if not with_derivatives:
         return Contrast(value)
-    by_scale = (anchor_products * anchors).sum(dim=1).mean() - directions * (positive_score - moved)
+    by_scale = torch.linalg.vecdot(anchor_products, anchors).mean() - directions * (positive_score - moved)
     for products, others, mean in (
         (anchor_products, candidates, candidate_mean),
         (candidate_products, anchors, anchor_mean),
@@ -149,25 +143,26 @@ def contrast_of_retrieved(
 ) -> Contrast:
     """`contrast` of (U_x, U_y) plus that of (V_y, V_x), U retrieved from the images x and V from the texts y.
 
-    Arguments as in `contrast`; `Contrast.extra` is the derivative by `hopfield_scale`. The N x N exponentials are
-    formed three times on the way forward (half of two of them) and again for the derivatives.
+    Arguments as in `contrast`; `Contrast.extra` is the derivative by `hopfield_scale`.
     """
-    beta = hopfield_scale
-    memories = (
-        (image_embeds, image_embeds, retrieval_shifts(image_embeds, image_embeds, beta, blocks)),
-        (text_embeds, text_embeds, retrieval_shifts(text_embeds, text_embeds, beta, blocks)),
-        (image_embeds, text_embeds, retrieval_shifts(image_embeds, text_embeds, beta, blocks)),
-    )
-    images_from_images = exponential_products(image_embeds, image_embeds, beta, memories[0][2], blocks)[0]
-    texts_from_texts = exponential_products(text_embeds, text_embeds, beta, memories[1][2], blocks)[0]
-    images_from_texts, texts_from_images, _ = exponential_products(
-        image_embeds, text_embeds, beta, memories[2][2], blocks
-    )
 
-    value, by_scale = 0.0, 0.0
-    retrieval_derivatives = []
-    for anchors, candidates in ((images_from_images, texts_from_images), (texts_from_texts, images_from_texts)):
-        inverse_norms = [_normalize_(anchors), _normalize_(candidates)]
+    def exponentials(first: torch.Tensor, second: torch.Tensor) -> Exponentials:
+        shifts = retrieval_shifts(first, second, hopfield_scale, blocks)
+        return Exponentials(first, second, hopfield_scale, shifts, blocks, keep=with_derivatives)
+
+    of_images, of_texts = exponentials(image_embeds, image_embeds), exponentials(text_embeds, text_embeds)
+    across = exponentials(image_embeds, text_embeds)
+    images_from_texts, texts_from_images, _ = across.products()
+    # Each memory's own query and the other modality's, (anchors, candidates); taken off the list to be freed in time.
+    retrieved = [
+        (of_texts.products()[0], images_from_texts),
+        (of_images.products()[0], texts_from_images),
+    ]
+    del images_from_texts, texts_from_images
+    derivatives, value, by_scale = [], 0.0, 0.0
+    while retrieved:
+        anchors, candidates = retrieved.pop()
+        inverse_norms = _normalize_(anchors), _normalize_(candidates)
         result = contrast(
             anchors,
             candidates,
@@ -182,34 +177,25 @@ def contrast_of_retrieved(
             by_scale = by_scale + result.scale
             for derivative, unit, inverse_norm in zip(result[1:3], (anchors, candidates), inverse_norms, strict=True):
                 # Through the normalization: the part along the row does nothing.
-                derivative.addcmul_(unit, (derivative * unit).sum(dim=1, keepdim=True), value=-1).mul_(inverse_norm)
-                retrieval_derivatives.append(derivative)
+                along = torch.linalg.vecdot(derivative, unit).unsqueeze(1)
+                derivatives.append(derivative.addcmul_(unit, along, value=-1).mul_(inverse_norm))
     if not with_derivatives:
         return Contrast(value)
 
-    by_image_images, by_image_texts, by_text_texts, by_text_images = retrieval_derivatives
+    del anchors, candidates, unit
+    image_image, text_from_image, text_text, image_from_text = derivatives
     by_images, by_texts = torch.zeros_like(image_embeds), torch.zeros_like(text_embeds)
-    by_beta = sum(
-        exponential_products_backward(first, second, beta, shifts, blocks, derivatives, into)
-        for (first, second, shifts), derivatives, into in zip(
-            memories,
-            (
-                (by_image_images, by_image_images),
-                (by_text_texts, by_text_texts),
-                (by_text_images, by_image_texts),
-            ),
-            ((by_images, by_images), (by_texts, by_texts), (by_images, by_texts)),
-            strict=True,
-        )
-    )
-    blocks.sum_(by_images, by_texts, by_beta)
-    return Contrast(value, by_images, by_texts, by_scale, by_beta.to(by_images.dtype))
+    by_hopfield_scale = across.add_derivatives((image_from_text, text_from_image), (by_images, by_texts))
+    by_hopfield_scale += of_images.add_derivatives((image_image, image_image), (by_images, by_images))
+    by_hopfield_scale += of_texts.add_derivatives((text_text, text_text), (by_texts, by_texts))
+    blocks.sum_(by_images, by_texts, by_hopfield_scale)
+    return Contrast(value, by_images, by_texts, by_scale, by_hopfield_scale.to(by_images.dtype))
 
 
 def _normalize_(rows: torch.Tensor) -> torch.Tensor:
     """Scale rows to unit length in place; returns the factors (batch_size, 1), 0 for rows of zeros."""
     # In two steps: the squares of what a low shift leaves of a row can be too small for a number.
-    largest = rows.abs().amax(dim=1, keepdim=True)
+    largest = torch.linalg.vector_norm(rows, ord=math.inf, dim=1, keepdim=True)
     first = torch.where(largest > 0, 1 / largest, 0)
     rows.mul_(first)
     norms = rows.norm(dim=1, keepdim=True)

@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from .blockwise import ALL_BLOCKS, Blocks, Shifts, exponential_products, shared_shift
+from .blockwise import ALL_BLOCKS, Blocks, Exponentials, Shifts, shared_shift
 from .blockwise_objectives import Contrast, differentiable
 from .validation import checked_finite, checked_pair, checked_scale, full_precision
 
@@ -96,9 +96,8 @@ def _log_mean_potential(*embeds: torch.Tensor, t: float, blocks: Blocks) -> torc
         *matrices, scale, with_derivatives = inputs
         first, second = matrices[0], matrices[-1]
         shift = shared_shift(first, second, scale, blocks)
-        from_second, from_first, total = exponential_products(
-            first, second, scale, Shifts(shift.reshape(1, 1)), blocks, exclude_diagonal=True
-        )
+        exponentials = Exponentials(first, second, scale, Shifts(shift.reshape(1, 1)), blocks)
+        from_second, from_first, total = exponentials.products(exclude_diagonal=True)
         value = total.log().to(scale.dtype) + shift - scale - math.log(len(first) * (len(first) - 1))
         if not with_derivatives:
             return Contrast(value)
