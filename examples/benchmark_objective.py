@@ -10,10 +10,12 @@ All forms give the same number. `blockwise` is hf_cloob's; `dense` writes the sc
 retrievals; `published` is the paper's formulas line by line; `sdpa` retrieves through torch's
 scaled_dot_product_attention. Forms alternate in every round and medians are compared; above 8,192 pairs there is one
 round. Memory is what the peak of the process rises by. A form that would not fit into memory is left out. Writes
-`metrics.json` and `objective.png` into the output folder.
+`metrics.json` and `objective.png` into the output folder, where sizes that an earlier run measured on the same device
+stay: the largest take minutes each.
 """
 
 import ctypes
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -69,24 +71,31 @@ def benchmark(args: BenchmarkArguments) -> dict:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    metrics: dict[str, float | int | str] = {
+    output_dir = Path(args.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    metrics = {
         "projection_dim": args.projection_dim,
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if args.device == "cuda" else args.device,
         "dtype": args.dtype,
     }
+    metrics = earlier_metrics(output_dir / "metrics.json", metrics)
     with tqdm(total=len(args.sizes), unit="size") as progress:
         for size in sorted(args.sizes):
             progress.set_postfix_str(f"{size} pairs")
             metrics |= {f"{name}_{size}": value for name, value in measure(args, size).items()}
+            write_metrics(output_dir / "metrics.json", metrics)
             progress.update()
-    output_dir = Path(args.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    write_metrics(output_dir / "metrics.json", metrics)
-    plot(metrics, sorted(args.sizes), output_dir / "objective.png")
+    plot(metrics, output_dir / "objective.png")
     for name, value in metrics.items():
         print(f"{name:45} {value:.4g}" if isinstance(value, float) else f"{name:45} {value}")
     return metrics
+
+
+def earlier_metrics(path: Path, setting: dict) -> dict:
+    """What an earlier run wrote, if it was made in the same setting; otherwise the setting alone."""
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return earlier if earlier.items() >= setting.items() else setting
 
 
 def measure(args: BenchmarkArguments, size: int) -> dict[str, float]:
@@ -206,11 +215,12 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def plot(metrics: dict, sizes: list[int], path: Path) -> None:
+def plot(metrics: dict, path: Path) -> None:
     """Seconds and memory against the number of pairs, log-log."""
     from hf_cloob.evaluation.plot_style import SERIES, new_figure, plot_style, save_png
 
     names = ("blockwise", "dense", "published", "sdpa")
+    sizes = sorted(int(name.rsplit("_", 1)[1]) for name in metrics if name.startswith("blockwise_seconds_"))
     with plot_style():
         figure = new_figure(9.0, 3.6)
         figure.set_layout_engine("constrained")

@@ -223,34 +223,43 @@ class Shifts:
         return by_row, by_row if by_column is None else by_column
 
 
-def retrieval_shifts(first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor, blocks: Blocks) -> Shifts:
+def is_small(scale: float | torch.Tensor) -> bool:
+    """Whether scores of unit rows times `scale` can share one shift; False where looking would wait for a device."""
+    if isinstance(scale, torch.Tensor) and scale.device.type != "cpu":
+        return False
+    return float(scale) <= LARGEST_SHARED_SCALE
+
+
+def retrieval_shifts(
+    first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor, small_scale: bool, blocks: Blocks
+) -> Shifts:
     """Shifts for `Exponentials` whose products are L2-normalized afterwards, so that any shift is exact.
 
     Scores of unit rows are at most `scale`. That serves all of them if the smallest, -scale, is not too far below, or
     if the memory is its own query, when every row holds the largest possible score. Otherwise the largest score of
     each row and column is looked for, which costs one more product.
     """
-    unit_rows, small_scale = _unit_rows_and_small_scale(first, second, scale)
-    if unit_rows and (small_scale or first is second):
+    if _have_unit_rows(first, second) and (small_scale or first is second):
         return Shifts(scale.reshape(1, 1))
     row_maxima, column_maxima = _largest_scores(first, second, scale, blocks)
     return Shifts(row_maxima.unsqueeze(1), column_maxima.unsqueeze(0))
 
 
-def shared_shift(first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor, blocks: Blocks) -> torch.Tensor:
+def shared_shift(
+    first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor, small_scale: bool, blocks: Blocks
+) -> torch.Tensor:
     """One shift (0-d) for the sum of the exponentials off the diagonal: `scale`, or the largest if that is large."""
-    unit_rows, small_scale = _unit_rows_and_small_scale(first, second, scale)
-    if unit_rows and small_scale:
+    if _have_unit_rows(first, second) and small_scale:
         return scale
     return _largest_scores(first, second, scale, blocks, exclude_diagonal=True)[0].amax()
 
 
-def _unit_rows_and_small_scale(first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor) -> tuple[bool, bool]:
-    """What the CPU can look up; elsewhere looking would synchronize: unit rows are believed, scales are not."""
-    if scale.device.type != "cpu":
-        return True, False
+def _have_unit_rows(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Looked up on the CPU; elsewhere looking would synchronize, and the callers' promise is believed."""
+    if first.device.type != "cpu":
+        return True
     norms = torch.cat([first.norm(dim=1), second.norm(dim=1)])
-    return bool(((norms - 1).abs() < 0.02).all()), scale.item() <= LARGEST_SHARED_SCALE
+    return bool(((norms - 1).abs() < 0.02).all())
 
 
 def _largest_scores(

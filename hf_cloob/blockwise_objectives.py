@@ -138,16 +138,18 @@ def contrast_of_retrieved(
     blocks: Blocks,
     with_derivatives: bool,
     *,
+    small_hopfield_scale: bool,
     exclude_positive: bool,
     label_smoothing: float = 0.0,
 ) -> Contrast:
     """`contrast` of (U_x, U_y) plus that of (V_y, V_x), U retrieved from the images x and V from the texts y.
 
-    Arguments as in `contrast`; `Contrast.extra` is the derivative by `hopfield_scale`.
+    Arguments as in `contrast`, and `small_hopfield_scale` from `blockwise.is_small`; `Contrast.extra` is the
+    derivative by `hopfield_scale`.
     """
 
     def exponentials(first: torch.Tensor, second: torch.Tensor) -> Exponentials:
-        shifts = retrieval_shifts(first, second, hopfield_scale, blocks)
+        shifts = retrieval_shifts(first, second, hopfield_scale, small_hopfield_scale, blocks)
         return Exponentials(first, second, hopfield_scale, shifts, blocks, keep=with_derivatives)
 
     of_images, of_texts = exponentials(image_embeds, image_embeds), exponentials(text_embeds, text_embeds)

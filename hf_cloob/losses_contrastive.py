@@ -15,7 +15,7 @@ that call with the same embeddings (`distributed.shared_blocks`); each gets the 
 
 import torch
 
-from .blockwise import ALL_BLOCKS, Blocks, sigmoid_products
+from .blockwise import ALL_BLOCKS, Blocks, is_small, sigmoid_products
 from .blockwise_objectives import Contrast, contrast, contrast_of_retrieved, differentiable
 from .validation import checked_number, checked_pair, checked_scale
 
@@ -239,7 +239,7 @@ def _both_directions(
         )
     return differentiable(
         lambda x, y, t, beta, with_derivatives: contrast_of_retrieved(
-            x, y, t, beta, blocks, with_derivatives, **options
+            x, y, t, beta, blocks, with_derivatives, small_hopfield_scale=is_small(hopfield_scale), **options
         ),
         image_embeds,
         text_embeds,

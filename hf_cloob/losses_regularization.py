@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from .blockwise import ALL_BLOCKS, Blocks, Exponentials, Shifts, shared_shift
+from .blockwise import ALL_BLOCKS, Blocks, Exponentials, Shifts, is_small, shared_shift
 from .blockwise_objectives import Contrast, differentiable
 from .validation import checked_finite, checked_pair, checked_scale, full_precision
 
@@ -95,7 +95,7 @@ def _log_mean_potential(*embeds: torch.Tensor, t: float, blocks: Blocks) -> torc
     def loss(*inputs: torch.Tensor | bool) -> Contrast:
         *matrices, scale, with_derivatives = inputs
         first, second = matrices[0], matrices[-1]
-        shift = shared_shift(first, second, scale, blocks)
+        shift = shared_shift(first, second, scale, is_small(2 * t), blocks)
         exponentials = Exponentials(first, second, scale, Shifts(shift.reshape(1, 1)), blocks)
         from_second, from_first, total = exponentials.products(exclude_diagonal=True)
         value = total.log().to(scale.dtype) + shift - scale - math.log(len(first) * (len(first) - 1))

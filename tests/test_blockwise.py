@@ -225,10 +225,20 @@ def test_the_processes_blocks_cover_every_score_once(count, length, symmetric):
 def test_shifts_are_shared_only_where_no_exponential_can_vanish():
     x, y = embeddings(6)
     beta = torch.tensor(8.0, dtype=torch.float64)
-    assert blockwise.retrieval_shifts(x, y, beta, Blocks()).columns is None
-    assert blockwise.retrieval_shifts(x, x, 50 * beta, Blocks()).columns is None
-    large = blockwise.retrieval_shifts(x, y, 50 * beta, Blocks(4))
+    assert [blockwise.is_small(scale) for scale in (8.0, 40.0, 41.0, beta, 50 * beta)] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert not blockwise.is_small(beta.to("meta"))  # where looking would wait for the device
+    assert blockwise.retrieval_shifts(x, y, beta, True, Blocks()).columns is None
+    assert blockwise.retrieval_shifts(x, x, 50 * beta, False, Blocks()).columns is None
+    large = blockwise.retrieval_shifts(x, y, 50 * beta, False, Blocks(4))
     scores = 400 * x @ y.T
     torch.testing.assert_close(large.rows.flatten(), scores.amax(dim=1))
     torch.testing.assert_close(large.columns.flatten(), scores.amax(dim=0))
-    assert math.isclose(blockwise.shared_shift(x, y, beta, Blocks()).item(), 8.0)
+    assert math.isclose(blockwise.shared_shift(x, y, beta, True, Blocks()).item(), 8.0)
+    off_diagonal = scores.masked_fill(torch.eye(6, dtype=torch.bool), -math.inf)
+    torch.testing.assert_close(blockwise.shared_shift(x, y, 50 * beta, False, Blocks(4)), off_diagonal.amax())

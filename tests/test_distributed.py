@@ -116,8 +116,9 @@ def test_shared_blocks_equal_one_process_for_every_loss_and_unequal_batches(name
 def test_the_work_is_divided_by_the_number_of_processes():
     (_, _, alone), *_ = run_in_processes(workers.shared_loss, 1, "cloob", [512], 64)
     shares = [flops for _, _, flops in run_in_processes(workers.shared_loss, 4, "cloob", [128] * 4, 64)]
-    assert sum(shares) == pytest.approx(alone, rel=0.25)
-    assert max(shares) < 0.35 * alone
+    # Less in all than alone: each process may keep some exponentials for its derivatives.
+    assert 0.5 * alone < sum(shares) <= 1.05 * alone
+    assert max(shares) < 0.3 * alone
 
 
 @pytest.mark.slow

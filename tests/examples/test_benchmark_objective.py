@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark of the objective: all forms give one number, and what is written is what was measured."""
 
+import dataclasses
 import json
 
 import benchmark_objective
@@ -11,8 +12,9 @@ from PIL import Image
 
 
 def test_a_small_run_compares_equal_values_and_draws_them(tmp_path):
-    args = BenchmarkArguments(output_dir=str(tmp_path), sizes=[256, 700], projection_dim=32, rounds=2)
-    metrics = benchmark(args)
+    args = BenchmarkArguments(output_dir=str(tmp_path), projection_dim=32, rounds=2)
+    benchmark(dataclasses.replace(args, sizes=[700]))
+    metrics = benchmark(dataclasses.replace(args, sizes=[256]))
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     for size in (256, 700):
         for name in ("dense", "published", "sdpa"):
