@@ -12,7 +12,13 @@ from pathlib import Path
 
 import yaml
 
-RECIPE_FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(__file__).parent
+RECIPE_FOLDER = FOLDER / "recipes"
+# Python puts a script's folder first on its path, where evaluate.py would hide the library of that name from every
+# module that is loaded later. Behind the others the scripts still find each other.
+if str(FOLDER) in sys.path:
+    sys.path.remove(str(FOLDER))
+    sys.path.append(str(FOLDER))
 
 
 class UserError(ValueError):

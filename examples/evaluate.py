@@ -11,19 +11,15 @@
 A checkpoint is a folder or a Hub id. A suite is `emoji`, a standard one (see hf_cloob/evaluation/suite_data), or
 `classification` or `retrieval` for data of your own. A dataset is a Hub id, a folder of class folders, a table that
 `datasets` reads, VOC2007, or tar shards in CLIP_benchmark's layout. Embeddings are computed once, by all processes
-together, and kept for the next evaluation of the same weights on the same data. Writes one flat `metrics.json`.
+together, and kept for the next evaluation of the same weights on the same data. Writes one flat `metrics.json`, the
+flags into `arguments.json`, and pictures: contact_sheet.png and confusion.png of classes, retrieval.png of captions.
 """
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from command_line import UserError, parse_arguments, user_errors
-
-RETRIEVAL_KS = (1, 5, 10)
-# Rows handed to the encoder in one call, which shares them out and cuts them into batches.
-AT_ONCE = 100_000
-# The emoji's groups are the labels of their probes: a concept has too few pictures.
-EMOJI_PROBE_LABEL = "group"
 
 
 @dataclass
@@ -32,7 +28,8 @@ class EvaluateArguments:
 
     checkpoint: str = field(default="runs/emoji_cloob", metadata={"help": "folder or Hub id of a dual encoder"})
     suite: str = field(default="emoji", metadata={"help": "emoji, a standard suite, classification or retrieval"})
-    output_dir: str = field(default="runs/evaluation", metadata={"help": "folder of metrics.json"})
+    output_dir: str = field(default="runs/evaluation", metadata={"help": "folder of metrics.json and pictures"})
+    pictures: bool = field(default=True, metadata={"help": "draw contact sheet, confused classes and retrieval"})
 
     dataset_name: str | None = field(default=None, metadata={"help": "Hub dataset or folder (not for emoji)"})
     dataset_config: str | None = field(default=None, metadata={"help": "configuration name of the Hub dataset"})
@@ -77,10 +74,10 @@ def evaluate(args: EvaluateArguments) -> dict:
     import torch
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
+    from evaluation_measures import MEASURES
 
     from hf_cloob.data.emoji_packages import default_cache_dir
     from hf_cloob.evaluation.cached_encoder import CachedEncoder
-    from hf_cloob.training.run_log import write_metrics
 
     task = check_arguments(args)
     with user_errors():
@@ -90,6 +87,9 @@ def evaluate(args: EvaluateArguments) -> dict:
             # The main process fits the probes alone while the others wait for it.
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
         )
+        if not accelerator.is_main_process:
+            # Each process meets the same broken pictures and missing classes.
+            logging.getLogger("hf_cloob").setLevel(logging.ERROR)
         model, processor = load_checkpoint(args)
         cache_dir = Path(args.cache_dir) if args.cache_dir else default_cache_dir() / "embeddings"
         encoder = CachedEncoder(
@@ -104,14 +104,9 @@ def evaluate(args: EvaluateArguments) -> dict:
         )
         with accelerator.main_process_first():
             data = LOADERS[task](args)
-        metrics = MEASURES[task](args, encoder, processor, data, accelerator.is_main_process)
+        metrics, pictures = MEASURES[task](args, encoder, processor, data, accelerator.is_main_process)
     if accelerator.is_main_process:
-        for name, value in metrics.items():
-            print(f"{name:45} {value:.4f}" if isinstance(value, float) else f"{name:45} {value}")
-        output_dir = Path(args.output_dir)
-        output_dir.mkdir(parents=True, exist_ok=True)
-        write_metrics(output_dir / "metrics.json", metrics)
-        print(f"The metrics are in {output_dir / 'metrics.json'}")
+        write_results(args, metrics, pictures if args.pictures else {})
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return metrics
@@ -142,8 +137,9 @@ def load_checkpoint(args: EvaluateArguments):
     import hf_cloob  # noqa: F401  registers the model with transformers' Auto classes
 
     code = {"trust_remote_code": args.trust_remote_code}
-    model = AutoModel.from_pretrained(args.checkpoint, dtype=getattr(torch, args.dtype), **code)
-    processor = AutoProcessor.from_pretrained(args.checkpoint, **code)
+    with user_errors(f"checkpoint {args.checkpoint!r}:"):
+        model = AutoModel.from_pretrained(args.checkpoint, dtype=getattr(torch, args.dtype), **code)
+        processor = AutoProcessor.from_pretrained(args.checkpoint, **code)
     missing = [name for name in ("image_processor", "tokenizer") if not hasattr(processor, name)]
     if missing:
         raise UserError(f"the checkpoint {args.checkpoint} has no {' and no '.join(missing)}")
@@ -168,118 +164,24 @@ def load_retrieval_data(args: EvaluateArguments):
     return load_captioned(args)
 
 
-def measure_emoji(args: EvaluateArguments, encoder, processor, emoji, is_main: bool) -> dict:
-    """The emoji protocol (see `evaluate_emoji`), the modality gap, and probes of the groups."""
-    import torch
+def write_results(args: EvaluateArguments, metrics: dict, pictures: dict) -> None:
+    """Print the figures, write them and the flags that they were taken with, and draw the pictures."""
+    from evaluation_pictures import draw_pictures
 
-    from hf_cloob.evaluation.emoji import EVALUATION_SPLITS, evaluate_emoji
-    from hf_cloob.evaluation.geometry import modality_gap
-    from hf_cloob.evaluation.prompts import EMOJI_TEMPLATES
+    from hf_cloob.training.run_log import write_metrics
 
-    metrics = evaluate_emoji(encoder, processor, emoji, EMOJI_TEMPLATES, AT_ONCE)
-    groups = {group: index for index, group in enumerate(sorted(set(emoji["train"]["group"])))}
-
-    def embedded(split: str) -> tuple:
-        targets = torch.tensor([groups[group] for group in emoji[split][EMOJI_PROBE_LABEL]])
-        return encoder.encode_images(list(emoji[split]["image"]), processor), targets
-
-    probes = fit_probes(args, *embedded("train"), is_main)
-    for split in EVALUATION_SPLITS:
-        test = embedded(split)
-        labels = encoder.encode_texts(list(emoji[split]["label"]), processor)
-        metrics[f"{split}_modality_gap"] = modality_gap(test[0], labels)
-        metrics |= probe_metrics(probes, *test, prefix=f"{split}_{EMOJI_PROBE_LABEL}_")
-    return metrics
-
-
-def measure_classification(args: EvaluateArguments, encoder, processor, data: tuple, is_main: bool) -> dict:
-    """Zero-shot accuracy with the suite's names and templates, and the probes if there is a training split."""
-    import torch
-
-    from hf_cloob.evaluation.average_precision import eleven_point_map, multi_hot
-    from hf_cloob.evaluation.geometry import modality_gap
-    from hf_cloob.evaluation.image_loading import DatasetImages
-    from hf_cloob.evaluation.zero_shot import build_classifier, zero_shot_metrics
-
-    suite, test, train = data
-
-    def embedded(dataset) -> tuple:
-        image_embeds, rows = encoder.encode_readable_images(DatasetImages(dataset, "image"), processor)
-        return image_embeds, dataset.select(rows.tolist())
-
-    class_embeds = build_classifier(
-        lambda texts: encoder.encode_texts(texts, processor), suite.class_names, suite.templates, AT_ONCE
-    )
-    image_embeds, kept = embedded(test)
-    several = "labels" in kept.column_names
-    if several:
-        marks = [
-            multi_hot(kept[name][:], len(class_embeds)) for name in ("labels", "ignored") if name in kept.features
-        ]
-        found = eleven_point_map(image_embeds @ class_embeds.T, *marks)
-    else:
-        targets = torch.tensor(kept["label"][:])
-        found = zero_shot_metrics(image_embeds, class_embeds, targets)
-    metrics = {f"zero_shot_{name}": value for name, value in found.items()}
-    metrics |= {
-        "modality_gap": modality_gap(image_embeds, class_embeds),
-        "num_images": len(kept),
-        "num_classes": len(class_embeds),
-        "num_templates": len(suite.templates),
-        "skipped_images": len(test) - len(kept),
-    }
-    if train is not None and not several:
-        train_embeds, kept = embedded(train)
-        probes = fit_probes(args, train_embeds, torch.tensor(kept["label"][:]), is_main)
-        metrics |= probe_metrics(probes, image_embeds, targets)
-    return metrics
-
-
-def measure_retrieval(args: EvaluateArguments, encoder, processor, pairs, is_main: bool) -> dict:
-    """Image-text recall in both directions, every image with all its captions."""
-    import torch
-
-    from hf_cloob.evaluation.geometry import modality_gap
-    from hf_cloob.evaluation.image_loading import DatasetImages
-    from hf_cloob.evaluation.retrieval_metrics import recall_at_k
-
-    image_embeds, rows = encoder.encode_readable_images(DatasetImages(pairs, "image"), processor)
-    all_captions = pairs["captions"][:]
-    captions = [all_captions[row] for row in rows.tolist()]
-    owners = torch.tensor([index for index, texts in enumerate(captions) for _ in texts])
-    texts = [text for texts in captions for text in texts]
-    text_embeds = encoder.encode_texts(texts, processor)
-    return recall_at_k(image_embeds, text_embeds, owners, RETRIEVAL_KS) | {
-        "modality_gap": modality_gap(image_embeds, text_embeds),
-        "num_images": len(image_embeds),
-        "num_captions": len(texts),
-        "skipped_images": len(pairs) - len(image_embeds),
-    }
-
-
-def fit_probes(args: EvaluateArguments, train_embeds, train_targets, is_main: bool) -> dict:
-    """The probes that the flags ask for, by name; none on other processes than the main one."""
-    from hf_cloob.evaluation.probes import fit_linear_probe, fit_nearest_neighbors
-
-    probes = {}
-    if is_main and args.linear_probe:
-        probes["linear_probe"] = fit_linear_probe(train_embeds, train_targets)
-    if is_main and args.knn:
-        num_neighbors = min(args.num_neighbors, len(train_embeds))
-        probes["knn"] = fit_nearest_neighbors(train_embeds, train_targets, num_neighbors)
-    return probes
-
-
-def probe_metrics(probes: dict, test_embeds, test_targets, prefix: str = "") -> dict[str, float]:
-    """Every probe's accuracies under its name."""
-    from hf_cloob.evaluation.probes import probe_accuracy
-
-    found = {name: probe_accuracy(probe, test_embeds, test_targets) for name, probe in probes.items()}
-    return {f"{prefix}{probe}_{name}": value for probe, values in found.items() for name, value in values.items()}
+    width = max(map(len, metrics))
+    for name, value in metrics.items():
+        print(f"{name:{width}} {value:.4f}" if isinstance(value, float) else f"{name:{width}} {value}")
+    output_dir = Path(args.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_metrics(output_dir / "arguments.json", asdict(args))
+    write_metrics(output_dir / "metrics.json", metrics)
+    drawn = draw_pictures(pictures, output_dir)
+    print(f"In {output_dir}: {', '.join(['metrics.json', 'arguments.json', *drawn])}")
 
 
 LOADERS = {"emoji": load_emoji_data, "classification": load_classification_data, "retrieval": load_retrieval_data}
-MEASURES = {"emoji": measure_emoji, "classification": measure_classification, "retrieval": measure_retrieval}
 
 
 if __name__ == "__main__":

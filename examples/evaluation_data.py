@@ -12,7 +12,10 @@ OWN_CLASSES, OWN_CAPTIONS, EMOJI = "classification", "retrieval", "emoji"
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 # Files of a dataset that `datasets` reads as a table.
 TABLES = ("*.parquet", "*.arrow", "*.csv", "*.json", "*.jsonl", "data/*.parquet")
+TABLES_OF_SPLITS = ("*/metadata.csv", "*/metadata.jsonl", "*/metadata.parquet")
 SAVED = ("dataset_dict.json", "state.json")
+# A folder of nothing but these is no folder of classes.
+SPLIT_FOLDERS = frozenset(("train", "training", "val", "valid", "validation", "dev", "test", "testing"))
 
 
 def task_of(suite: str) -> str:
@@ -37,14 +40,34 @@ def load_classification(args):
     """The suite, the dataset to classify (columns image and label or labels) and the probes' training set or None."""
     suite = load_classification_suite(args)
     split = args.dataset_split or suite.split
+    check_splits(args, split)
     dataset = read_labeled(args, suite, split, args.file_list)
     if not args.train_split:
         return suite, dataset, None
-    missing = not Path(args.dataset_name, args.train_split).is_dir()
-    if missing and layout_of(args.dataset_name, args.train_split) == "class_folders":
-        raise UserError(f"{args.dataset_name} has no folder of train_split {args.train_split!r}")
+    if "labels" in dataset.column_names:
+        raise UserError(f"the probes of train_split take one class an image; {args.dataset_name} has several")
     # Its size is not the test split's, and is no reason to warn.
     return suite, dataset, read_labeled(args, replace(suite, num_images=None), args.train_split)
+
+
+def check_splits(args, split: str) -> None:
+    """Refuse a split that is not there where other images would stand in for it, above all for the training ones.
+
+    Raises:
+        UserError: naming the split.
+    """
+    folder = Path(args.dataset_name)
+    if args.train_split == split:
+        raise UserError(f"train_split {split!r} is the split that is measured: the probes need another one")
+    for flag in ("dataset_split", "train_split"):
+        name = getattr(args, flag)
+        if name and layout_of(args.dataset_name, name) == "class_folders" and not (folder / name).is_dir():
+            raise UserError(f"{args.dataset_name} has no folder of {flag} {name!r}")
+    if args.train_split and (folder / "state.json").is_file():
+        raise UserError(f"{args.dataset_name} is a single split saved to disk: it has no train_split")
+    sharded = layout_of(args.dataset_name, split) == "webdataset"
+    if args.train_split and sharded and not any((folder / args.train_split).glob("*.tar")):
+        raise UserError(f"{args.dataset_name} has no folder of shards of train_split {args.train_split!r}")
 
 
 def load_classification_suite(args):
@@ -73,8 +96,10 @@ def suite_of_the_data(args):
         names = label_names(args, split)
     else:
         raise UserError(f"{args.dataset_name} does not name its classes: pass --suite_folder with classnames.txt")
+    if not names:
+        raise UserError(f"{args.dataset_name} holds no table, no shards and no folder of a class")
     spoken = tuple(name.replace("_", " ") for name in names)
-    title = f"{args.dataset_name} ({split})"
+    title = Path(args.dataset_name).name
     return ZeroShotSuite(OWN_CLASSES, title, spoken, tuple(names), DEFAULT_TEMPLATES, "top1", split)
 
 
@@ -114,7 +139,7 @@ def read_labeled(args, suite, split: str, file_list: str | None = None):
     if layout == "webdataset":
         return read_webdataset(args.dataset_name, suite, split)
     if layout == "voc":
-        return read_voc(args.dataset_name, suite, split)
+        return read_voc(voc_folder(args.dataset_name), suite, split)
     if layout == "class_folders":
         return read_image_folder(folder_of(args.dataset_name, split), suite, file_list)
     return label_rows(
@@ -136,8 +161,14 @@ def load_captioned(args):
     split = args.dataset_split or "test"
     if args.annotation_file:
         return read_karpathy(args.annotation_file, args.dataset_name, split)
-    if layout_of(args.dataset_name, split) == "webdataset":
+    layout = layout_of(args.dataset_name, split)
+    if layout == "webdataset":
         return read_webdataset_captions(args.dataset_name, split)
+    if layout != "table" or (args.suite != OWN_CAPTIONS and holds_karpathy(args)):
+        raise UserError(
+            f"{args.dataset_name} holds images without captions: pass --annotation_file with Karpathy's JSON file, "
+            "as dataset_coco.json"
+        )
     dataset, name = load_table(args, split), f"{args.dataset_name} ({split})"
     return normalize_pairs(dataset, args.image_column, args.caption_column, name=name)
 
@@ -149,17 +180,40 @@ def layout_of(dataset_name: str, split: str) -> str:
         return "table"
     if any(folder.glob("*.tar")) or any((folder / split).glob("*.tar")):
         return "webdataset"
-    if (folder / "ImageSets").is_dir():
+    if (voc_folder(dataset_name) / "ImageSets").is_dir():
         return "voc"
-    tables = any(any(folder.glob(pattern)) for pattern in TABLES)
+    tables = any(any(folder.glob(pattern)) for pattern in TABLES + TABLES_OF_SPLITS)
     if tables or any((folder / name).is_file() for name in SAVED):
         return "table"
     return "class_folders"
 
 
+def voc_folder(dataset_name: str) -> Path:
+    """The folder of Pascal VOC 2007, given itself or as VOCdevkit."""
+    inner = Path(dataset_name, "VOC2007")
+    return inner if inner.is_dir() else Path(dataset_name)
+
+
+def holds_karpathy(args) -> bool:
+    """Whether the annotations of a retrieval suite lie in the data's folder, where they look like a table."""
+    from hf_cloob.evaluation.suites import load_retrieval_suite
+
+    return Path(args.dataset_name, load_retrieval_suite(args.suite).annotation_file).is_file()
+
+
 def folder_of(dataset_name: str, split: str) -> Path:
-    """The folder that holds the classes' folders: the split's, where there is one."""
-    return Path(dataset_name, split) if Path(dataset_name, split).is_dir() else Path(dataset_name)
+    """The folder that holds the classes' folders: the split's, or the dataset's if its splits have none.
+
+    Raises:
+        UserError: there are folders of splits, but not of this one.
+    """
+    folder = Path(dataset_name)
+    if (folder / split).is_dir():
+        return folder / split
+    names = sorted(path.name for path in folder.iterdir() if is_class_folder(path))
+    if names and SPLIT_FOLDERS.issuperset(names):
+        raise UserError(f"{dataset_name} has no folder {split!r}, it has {', '.join(names)}: pass --dataset_split")
+    return folder
 
 
 def is_class_folder(path: Path) -> bool:

@@ -33,7 +33,7 @@ POLL_SECONDS = 0.5
 # A child that is told to stop gets this long before it is killed.
 STOP_SECONDS = 20
 # No rate: a step of a sweep also pays for loading and evaluation.
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} steps [{elapsed}<{remaining}]"
+BAR = "{desc}{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} steps [{elapsed}<{remaining}]"
 
 
 def main() -> None:

@@ -16,7 +16,11 @@ from transformers import (
     SiglipTextModel,
 )
 from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention
+
+from .quick_gelu import QuickGELU
+from .text_packing import pack_texts
 
 # Parameters that a tower owns but its forward, without masking or without its pooled output, never uses. They must
 # not require a gradient: DistributedDataParallel waits for every parameter that does.
@@ -50,6 +54,13 @@ class _ReleasedInitialization:
     output projection and the other way round, and draws text positions at twice the released width.
     """
 
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        if config.hidden_act == "quick_gelu":
+            for module in self.modules():
+                if isinstance(module, CLIPMLP):
+                    module.activation_fn = QuickGELU()
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # A parent comes after its children. These two would draw their children's weights once more.
@@ -61,7 +72,46 @@ class _ReleasedInitialization:
 
 
 class CLIPTextTower(_ReleasedInitialization, CLIPTextModel):
-    """CLIP's text transformer with the released initialization: all weights normal, scaled by width and depth."""
+    """CLIP's text transformer with the released initialization: all weights normal, scaled by width and depth.
+
+    While training it computes no padding: the states there are zeros. All other states are as CLIPTextModel's.
+    """
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        **kwargs,
+    ) -> BaseModelOutputWithPooling:
+        """As CLIPTextModel's."""
+        if not self._may_pack(attention_mask, position_ids, kwargs):
+            return super().forward(input_ids, attention_mask, position_ids, **kwargs)
+        # CLIPTextModel's own rule: the first end token, or the largest id where an old configuration calls it 2.
+        eos = self.eos_token_id
+        ends = input_ids.argmax(dim=1) if eos == 2 else (input_ids == eos).int().argmax(dim=1)
+        packed = pack_texts(input_ids, attention_mask, ends, self.config.max_position_embeddings)
+        if packed is None:
+            return super().forward(input_ids, attention_mask, position_ids, **kwargs)
+        outputs = super().forward(packed.input_ids, packed.attention_mask, packed.position_ids, **kwargs)
+        states = packed.unpacked(outputs.last_hidden_state)
+        pooled = states[torch.arange(len(states), device=states.device), ends]
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
+
+    def _may_pack(self, attention_mask: torch.Tensor | None, position_ids: torch.Tensor | None, kwargs: dict) -> bool:
+        """Whether the states of the last layer are all that is wanted, and the attention takes a mask of its own."""
+        config = self.config
+        recorded = [kwargs.get(name, getattr(config, name)) for name in ("output_hidden_states", "output_attentions")]
+        return (
+            self.training
+            and attention_mask is not None
+            and attention_mask.dim() == 2
+            and position_ids is None
+            and config._attn_implementation == "sdpa"
+            and not any(recorded)
+            and kwargs.get("return_dict", config.return_dict)
+            and not torch.compiler.is_compiling()
+        )
 
     def _released_init(self, module: nn.Module, name: str) -> None:
         width = self.config.hidden_size

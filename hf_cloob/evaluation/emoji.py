@@ -8,12 +8,13 @@ Model selection reads the `selection_*` figures only; what is reported are the `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional as F
 
-from .prompts import EMOJI_TEMPLATES, PromptTemplate
+from .prompts import EMOJI_TEMPLATES, PromptTemplate, fill_templates
 from .retrieval_metrics import recall_at_k
 from .zero_shot import build_classifier, zero_shot_metrics
 
@@ -35,6 +36,7 @@ def evaluate_emoji(
     batch_size: int = 256,
     splits: Sequence[str] = EVALUATION_SPLITS,
     include_retrieval: bool = True,
+    pooled_prompt_states: Callable[[list[str]], torch.Tensor] | None = None,
 ) -> dict[str, float]:
     """Measures a model on the emoji protocol.
 
@@ -51,6 +53,10 @@ def evaluate_emoji(
         batch_size: pictures, or prompts, in one call of the model.
         splits: which to measure; a training loop asks for `("selection",)`.
         include_retrieval: False leaves the recalls out, which saves encoding every caption.
+        pooled_prompt_states: for a model with a frozen text tower, whose states a training loop keeps from one
+            evaluation to the next: from n of the `emoji_prompts` to its pooled, not projected states (n, width). The
+            prompts' embeddings are then l2norm(model.text_projection(states)), and `model.encode_texts` embeds
+            captions only. None: it embeds the prompts too.
 
     Returns:
         For each split `{split}_top1`, `{split}_top5`, `{split}_image_to_text_recall@1` to
@@ -63,9 +69,13 @@ def evaluate_emoji(
     _check_splits(emoji, splits)
     concepts = concept_labels(emoji)
     class_index = {concept: index for index, concept in enumerate(concepts)}
-    class_embeds = build_classifier(
-        lambda texts: model.encode_texts(texts, processor), list(concepts.values()), templates, batch_size
-    )
+
+    def encode_prompts(prompts: list[str]) -> torch.Tensor:
+        if pooled_prompt_states is None:
+            return model.encode_texts(prompts, processor)
+        return F.normalize(model.text_projection(pooled_prompt_states(prompts)).float(), dim=-1).cpu()
+
+    class_embeds = build_classifier(encode_prompts, list(concepts.values()), templates, batch_size)
     metrics: dict[str, float] = {}
     for split in splits:
         image_embeds = model.encode_images(list(emoji[split]["image"]), processor, batch_size)
@@ -95,6 +105,12 @@ def concept_labels(emoji: DatasetDict) -> dict[str, str]:
         concept, count = Counter(concept for concept, _ in pairs).most_common(1)[0]
         raise ValueError(f"concept {concept!r} has {count} labels in the dataset; a concept has one.")
     return labels
+
+
+def emoji_prompts(emoji: DatasetDict, templates: Sequence[PromptTemplate] = EMOJI_TEMPLATES[:1]) -> list[str]:
+    """Lists the sentences that `evaluate_emoji` embeds for its classes, class by class."""
+    filled = fill_templates(list(concept_labels(emoji).values()), templates)
+    return [sentence for sentences in filled for sentence in sentences]
 
 
 def captions_of_one_image(split: Dataset) -> tuple[list[str], torch.Tensor]:

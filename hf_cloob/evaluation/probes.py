@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from .ranking import check_embeds, check_positive
 
@@ -28,6 +29,7 @@ def fit_linear_probe(
     inverse_regularization: float | None = None,
     max_iter: int = 1000,
     seed: int = 0,
+    show_progress: bool = False,
 ) -> "LogisticRegression":
     """Fit a multinomial logistic regression to frozen embeddings.
 
@@ -38,6 +40,7 @@ def fit_linear_probe(
             the training images.
         max_iter: most iterations of L-BFGS; reaching them is logged.
         seed: which fifth is held out.
+        show_progress: show a progress bar over the regularizations that are tried.
 
     Returns:
         A classifier for `probe_accuracy`; its `C` is the regularization taken.
@@ -54,7 +57,7 @@ def fit_linear_probe(
     if len(np.unique(targets)) < 2:
         raise ValueError(f"A linear probe needs at least two classes; all {len(targets)} targets are {targets[0]}.")
     if inverse_regularization is None:
-        inverse_regularization = _best_regularization(embeds, targets, max_iter, seed)
+        inverse_regularization = _best_regularization(embeds, targets, max_iter, seed, show_progress)
     elif not inverse_regularization > 0:
         raise ValueError(f"inverse_regularization must be above 0, got {inverse_regularization}.")
     return _fitted(embeds, targets, inverse_regularization, max_iter)
@@ -110,7 +113,9 @@ def probe_accuracy(classifier: Any, test_embeds: torch.Tensor, test_targets: tor
     return {"top1": float(right.mean()), "mean_per_class_top1": float(np.mean(per_class))}
 
 
-def _best_regularization(embeds: np.ndarray, targets: np.ndarray, max_iter: int, seed: int) -> float:
+def _best_regularization(
+    embeds: np.ndarray, targets: np.ndarray, max_iter: int, seed: int, show_progress: bool
+) -> float:
     order = np.random.default_rng(seed).permutation(len(embeds))
     held_out, fitted = np.split(order, [max(1, len(order) // HELD_OUT_SHARE)])
     if len(np.unique(targets[fitted])) < 2:
@@ -119,7 +124,7 @@ def _best_regularization(embeds: np.ndarray, targets: np.ndarray, max_iter: int,
         np.mean(
             _fitted(embeds[fitted], targets[fitted], value, max_iter).predict(embeds[held_out]) == targets[held_out]
         )
-        for value in REGULARIZATION_GRID
+        for value in tqdm(REGULARIZATION_GRID, desc="Fitting probes", disable=not show_progress, leave=False)
     ]
     return REGULARIZATION_GRID[int(np.argmax(accuracies))]
 

@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 
 import torch
+from tqdm.auto import tqdm
 
 from .ranking import TIE_TOLERANCE, check_embeds, check_indices, check_ks, check_positive, check_same_dim
 
@@ -17,6 +18,7 @@ def recall_at_k(
     ks: Sequence[int] = (1, 5, 10),
     image_chunk_size: int = 2048,
     text_chunk_size: int = 4096,
+    show_progress: bool = False,
 ) -> dict[str, float]:
     """Share of queries whose right answer is among the first k, image to text and text to image.
 
@@ -31,6 +33,7 @@ def recall_at_k(
         ks: cut-offs.
         image_chunk_size, text_chunk_size: one block of scores has these sides. The whole matrix is never formed:
             beside the embeddings about 5 bytes × image_chunk_size × text_chunk_size are held.
+        show_progress: show a progress bar over the images.
 
     Returns:
         `image_to_text_recall@1` … `text_to_image_recall@10`, fractions from 0 to 1.
@@ -57,7 +60,7 @@ def recall_at_k(
         own = _own_scores(image_embeds, text_embeds, text_to_image, text_chunk_size)
         best = own.new_full((num_images,), -torch.inf).scatter_reduce_(0, text_to_image, own, "amax")
         texts_ahead, images_ahead = _count_ahead(
-            image_embeds, text_embeds, text_to_image, best, own, image_chunk_size, text_chunk_size
+            image_embeds, text_embeds, text_to_image, best, own, image_chunk_size, text_chunk_size, show_progress
         )
     metrics = {f"image_to_text_recall@{k}": float((texts_ahead < k).double().mean()) for k in ks}
     return metrics | {f"text_to_image_recall@{k}": float((images_ahead < k).double().mean()) for k in ks}
@@ -79,6 +82,7 @@ def _count_ahead(
     own: torch.Tensor,
     image_chunk_size: int,
     text_chunk_size: int,
+    show_progress: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Counts the captions of other images that reach each image's `best`, and the other images that reach `own`.
 
@@ -87,7 +91,8 @@ def _count_ahead(
     """
     texts_ahead = torch.zeros(len(image_embeds), dtype=torch.int64, device=image_embeds.device)
     images_ahead = torch.zeros(len(text_embeds), dtype=torch.int64, device=image_embeds.device)
-    for top in range(0, len(image_embeds), image_chunk_size):
+    tops = range(0, len(image_embeds), image_chunk_size)
+    for top in tqdm(tops, desc="Ranking", unit="block", disable=not show_progress, leave=False):
         images = slice(top, top + image_chunk_size)
         for left in range(0, len(text_embeds), text_chunk_size):
             texts = slice(left, left + text_chunk_size)

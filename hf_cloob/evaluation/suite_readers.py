@@ -156,10 +156,13 @@ def place_classes(keys: Iterable[str], suite: ZeroShotSuite, where: str) -> dict
     found = {key: _letters(key) for key in dict.fromkeys(keys)}
     unknown = [key for key, letters in found.items() if letters not in labels]
     if unknown:
+        folders = {key.partition("/")[0] for key in found}
+        inside = len(folders) == 1 and all(_letters(key.partition("/")[2]) in labels for key in found)
+        hint = f" They are in {where}/{folders.pop()}: give that folder." if inside else ""
         raise ValueError(
             f"{len(unknown)} of {len(found)} classes of {where} are not in suite {suite.name!r}, for example "
             f"{', '.join(map(repr, unknown[:5]))}; the suite has, for example, "
-            f"{', '.join(map(repr, (suite.class_keys or suite.class_names)[:3]))}."
+            f"{', '.join(map(repr, (suite.class_keys or suite.class_names)[:3]))}.{hint}"
         )
     return {key: labels[letters] for key, letters in found.items()}
 

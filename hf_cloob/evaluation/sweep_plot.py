@@ -19,6 +19,8 @@ ROW_HEIGHT, PANEL_EXTRA = 0.36, 0.95
 NOTE = "Small points: one seed each, at the same height in every row.   Diamond: mean.   Line: its 95 % t-interval."
 # Within a row: the seeds above, mean and interval below, so that neither hides the other.
 SEEDS_TOP, SEEDS_SPAN, MEAN_AT = -0.34, 0.32, 0.2
+# Figures nearer than this, relative to their size, are equal but for rounding.
+EQUAL = 1e-9
 
 
 def sweep_plot(figures: Mapping[str, Figures], baseline: str, path: str | Path, title: str) -> Path:
@@ -68,6 +70,7 @@ def _draw_figures(panel: Axes, title: str, settings: Figures, seeds: list, unit:
     for row, runs in enumerate(settings.values()):
         interval = mean_interval(list(runs.values())) if len(runs) > 1 else None
         _draw_row(panel, row, runs, seeds, interval, SERIES[row % len(SERIES)])
+    _keep_apart(panel)
     panel.xaxis.set_major_formatter(f"{{x:g}}{unit}")
 
 
@@ -86,6 +89,7 @@ def _draw_differences(panel: Axes, settings: Figures, baseline: str, seeds: list
                 [runs[seed] for seed in differences], [settings[baseline][seed] for seed in differences]
             )
         _draw_row(panel, row, differences, seeds, interval, SERIES[row % len(SERIES)])
+    _keep_apart(panel)
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", "−") if value else "0")
 
 
@@ -111,6 +115,13 @@ def _start_panel(panel: Axes, title: str, names: list[str]) -> None:
         panel.axhline(row - 0.5, color=FAINT, lw=0.5)
     panel.margins(x=0.06)
     panel.locator_params(axis="x", nbins=7)
+
+
+def _keep_apart(panel: Axes) -> None:
+    """Widens an axis that would stretch the last bits of equal figures over its length."""
+    low, high = panel.get_xlim()
+    if high - low < EQUAL * max(1, abs(low)):
+        panel.set_xlim((low + high) / 2 - 1, (low + high) / 2 + 1)
 
 
 def _is_share(settings: Figures) -> bool:

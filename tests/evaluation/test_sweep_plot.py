@@ -46,6 +46,16 @@ def test_every_metric_adds_a_row_of_panels(tmp_path):
         assert large.width == small.width and large.height > 1.5 * small.height
 
 
+def test_equal_figures_do_not_stretch_their_last_bit_over_the_axis(tmp_path):
+    # 0.1 + 0.2 is not 0.3 to the last bit, and an interval over that bit says nothing.
+    figures = {"top1": {"base": {0: 0.3, 1: 0.3}, "equal": {0: 0.1 + 0.2, 1: 0.3}}}
+    path = sweep_plot(figures, "base", tmp_path / "a.png", "A sweep")
+    apart = sweep_plot({"top1": {"base": BASE, "better": BETTER}}, "base", tmp_path / "b.png", "A sweep")
+    for side in (0, 1):
+        # A diamond without a line.
+        assert 0 < halves(path, ORANGE)[side] < 100 < halves(apart, ORANGE)[side]
+
+
 def test_what_cannot_be_drawn_is_explained(tmp_path):
     with pytest.raises(ValueError, match="at least one metric"):
         sweep_plot({}, "base", tmp_path / "sweep.png", "A sweep")

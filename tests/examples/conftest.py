@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The example scripts as modules and as commands, on a hundred emoji and towers of a few thousand parameters."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -12,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-# Where `python examples/NAME.py` finds its siblings.
-sys.path.insert(0, str(EXAMPLES))
+# Last, as command_line.py puts it: `import evaluate` is the library of that name.
+sys.path.append(str(EXAMPLES))
 
 RESNET = {
     "model_type": "resnet",
@@ -96,6 +97,16 @@ def finished(command, flags, tmp_path_factory) -> Path:
     result = command("pretrain.py", *flags(output_dir=folder))
     assert result.returncode == 0, result.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def evaluate_script():
+    """examples/evaluate.py as a module, by its path: the library has its name."""
+    spec = importlib.util.spec_from_file_location("evaluate_script", EXAMPLES / "evaluate.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -3,7 +3,10 @@
 """Flags override recipes, and whatever is misspelt, missing or of a wrong type ends with one line that names it."""
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import command_line
@@ -176,3 +179,23 @@ def test_a_misspelt_flag_ends_a_command_with_code_2_and_no_traceback(command):
         "usage: pretrain.py [recipe.yaml] [--flag value ...]",
         "pretrain.py: error: unknown flag: 'bacth_size'; did you mean 'batch_size'?",
     ]
+
+
+def test_a_script_of_the_examples_finds_the_evaluate_library_and_its_own_siblings(tmp_path):
+    # As a copy of the folder, whose scripts are started by their path.
+    examples = Path(command_line.__file__).parent
+    for name in ("command_line.py", "evaluate.py", "evaluation_data.py"):
+        (tmp_path / name).write_bytes((examples / name).read_bytes())
+    metric = examples.parent / "hf_cloob" / "evaluation" / "metrics" / "modality_gap"
+    (tmp_path / "script.py").write_text(
+        "from command_line import UserError\n"
+        "import evaluate, evaluation_data\n"
+        f"metric = evaluate.load({str(metric)!r}, cache_dir={str(tmp_path)!r})\n"
+        "print(metric.compute(image_embeds=[[1.0, 0.0]] * 2, text_embeds=[[-1.0, 0.0]] * 2))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(examples.parent)}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, cwd=tmp_path.parent, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "{'modality_gap': 2.0}"

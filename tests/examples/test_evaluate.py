@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """evaluate.py on small data in every layout: its figures are the embeddings' own, whoever computes them."""
 
-import importlib.util
 import io
 import json
 import sys
@@ -25,21 +24,6 @@ from tests.tiny_models import CAPTIONS, tiny_clip, tiny_config, tiny_processor, 
 
 COLORS = {"bright_red": (230, 30, 20), "green": (20, 200, 40), "navy": (10, 20, 120)}
 SIZES = {"train": 24, "test": 10}
-
-
-def load_script():
-    # By its path: `import evaluate` is the library of that name.
-    path = Path(__file__).parents[2] / "examples" / "evaluate.py"
-    spec = importlib.util.spec_from_file_location("evaluate_script", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def script():
-    return load_script()
 
 
 def picture(color: tuple[int, int, int], number: int) -> Image.Image:
@@ -83,14 +67,15 @@ def class_folders(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def evaluated(script, fresh_accelerate, monkeypatch, tmp_path):
+def evaluated(evaluate_script, fresh_accelerate, monkeypatch, tmp_path):
     """Run evaluate.py's main in this process and read the metrics.json that it leaves."""
 
     def run(checkpoint: Path, **flags) -> dict:
-        flags = {"output_dir": tmp_path / "out", "cache_dir": tmp_path / "cache", "num_workers": 0} | flags
+        places = {"output_dir": tmp_path / "out", "cache_dir": tmp_path / "cache"}
+        flags = places | {"num_workers": 0, "pictures": False} | flags
         line = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
         monkeypatch.setattr(sys, "argv", ["evaluate.py", str(checkpoint), *line])
-        script.main()
+        evaluate_script.main()
         return json.loads((Path(flags["output_dir"]) / "metrics.json").read_text())
 
     return run
@@ -126,6 +111,18 @@ def test_class_folders_are_classified_and_probed(evaluated, checkpoint, class_fo
     # Even random towers keep colors apart.
     assert found["linear_probe_top1"] > 0.9 and found["knn_top1"] > 0.9
     assert found["linear_probe_mean_per_class_top1"] == pytest.approx(found["linear_probe_top1"])
+
+
+def test_flags_and_pictures_lie_beside_the_figures(evaluated, checkpoint, class_folders, tmp_path):
+    flags = {"suite": "classification", "dataset_name": class_folders}
+    found = evaluated(checkpoint, **flags, pictures=True)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"metrics.json", "arguments.json", "contact_sheet.png", "confusion.png"}
+    recorded = json.loads((tmp_path / "out" / "arguments.json").read_text())
+    assert recorded["checkpoint"] == str(checkpoint) and recorded["suite"] == "classification"
+    # Into the same folder, where no picture of another evaluation may stay.
+    assert evaluated(checkpoint, **flags) == found
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"metrics.json", "arguments.json"}
 
 
 def test_a_second_evaluation_reads_the_embeddings_and_repeats_the_figures(
@@ -232,7 +229,7 @@ def test_a_mistake_is_named_in_one_line(mistake, checkpoint, class_folders, tmp_
     assert "dtype must be float32, bfloat16 or float16, got 'int8'" in mistake(checkpoint, dtype="int8")
     assert "batch_size must be at least 1, got 0" in mistake(checkpoint, batch_size=0)
     flags = {"suite": "classification", "dataset_name": class_folders}
-    assert "nowhere" in mistake(tmp_path / "nowhere", **flags)
+    assert mistake(tmp_path / "nowhere", **flags).startswith(f"checkpoint '{tmp_path / 'nowhere'}': ")
     assert "train_split" in mistake(checkpoint, **flags, train_split="training")
     wrong = {"suite": "cifar10", "dataset_name": class_folders}
     assert "classes of" in mistake(checkpoint, **wrong)

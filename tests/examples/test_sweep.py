@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from command_line import UserError
-from pretrain import build_data, build_loader, build_tokenizer_and_model
+from pretrain_data import build_data, build_loader
+from pretrain_model import build_tokenizer_and_model
 from scipy import stats
 from sweep import sweep
 from sweep_plan import SweepArguments, finished_metrics, plan_sweep, recorded_differences
