@@ -55,7 +55,8 @@ def relative(path: Path) -> str:
 
 def core_violations(path: Path) -> list[str]:
     """A checkpoint is saved with the core's files: they may need torch and transformers, and find only each other."""
-    allowed = {"torch", "transformers", *sys.stdlib_module_names}
+    # transformers cannot be installed without safetensors.
+    allowed = {"torch", "transformers", "safetensors", *sys.stdlib_module_names}
     sibling = re.compile(r"hf_cloob\.[a-z_0-9]+\.\w+")
     wrong = []
     for line, names, is_relative in imports_of(path):

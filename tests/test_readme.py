@@ -42,6 +42,24 @@ def test_the_results_table_is_what_the_runs_wrote():
     assert printed == results_table()
 
 
+def objective_table() -> str:
+    measured = json.loads((ROOT / "examples/benchmark_results/objective.json").read_text(encoding="utf-8"))
+    forms = ("blockwise", "dense", "published", "sdpa")
+    lines = [
+        f"| pairs | {' | '.join(f'{form}, s' for form in forms)} | {' | '.join(f'{form}, GiB' for form in forms)} |"
+    ]
+    lines.append("|---" * 9 + "|")
+    for size in sorted(int(name.rsplit("_", 1)[1]) for name in measured if name.startswith("blockwise_seconds_")):
+        cells = [measured.get(f"{form}_{unit}_{size}") for unit in ("seconds", "gib") for form in forms]
+        lines.append(f"| {size:,} | {' | '.join('–' if cell is None else f'{cell:.2f}' for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_the_objective_is_what_its_benchmark_wrote():
+    printed = re.search(r"<!-- objective.*?-->\n(.*?)\n<!-- /objective -->", README, flags=re.DOTALL).group(1)
+    assert printed == objective_table()
+
+
 def test_every_relative_link_and_picture_exists():
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
     assert targets

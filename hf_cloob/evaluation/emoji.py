@@ -73,7 +73,8 @@ def evaluate_emoji(
     def encode_prompts(prompts: list[str]) -> torch.Tensor:
         if pooled_prompt_states is None:
             return model.encode_texts(prompts, processor)
-        return F.normalize(model.text_projection(pooled_prompt_states(prompts)).float(), dim=-1).cpu()
+        with torch.no_grad():
+            return F.normalize(model.text_projection(pooled_prompt_states(prompts)).float(), dim=-1).cpu()
 
     class_embeds = build_classifier(encode_prompts, list(concepts.values()), templates, batch_size)
     metrics: dict[str, float] = {}
