@@ -11,6 +11,7 @@ from command_line import UserError, user_errors
 
 AT_LEAST = {
     "batch_size": 2,
+    "micro_batch_size": 0,
     "gradient_accumulation_steps": 1,
     "max_train_steps": 1,
     "eval_steps": 1,

@@ -19,6 +19,8 @@ import pytest
 import torch
 from command_line import RECIPE_FOLDER
 from PIL import Image
+from pretrain_data import build_data, build_loader, build_processor
+from pretrain_model import build_tokenizer_and_model
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForZeroShotImageClassification, AutoProcessor, pipeline
 
@@ -229,12 +231,12 @@ def test_an_accumulated_step_has_the_mean_gradient_of_its_batches(train, flags, 
     line = flags(output_dir=tmp_path, gradient_accumulation_steps=3, **STANDSTILL)
     args = pretrain.parse_arguments(pretrain.PretrainArguments, "Test.", argv=line)
     torch.manual_seed(0)
-    train_data, _ = pretrain.build_data(args)
-    tokenizer, model = pretrain.build_tokenizer_and_model(args, train_data)
-    _, transform = pretrain.build_processor(args, tokenizer)
+    train_data, _ = build_data(args)
+    tokenizer, model = build_tokenizer_and_model(args, train_data)
+    _, transform = build_processor(args, tokenizer)
     from accelerate import Accelerator
 
-    loader = pretrain.build_loader(args, train_data, tokenizer, transform, 77, 0, Accelerator(cpu=True))
+    loader = build_loader(args, train_data, tokenizer, transform, 77, 0, Accelerator(cpu=True))
     batches = [batch for _, batch in zip(range(3), loader, strict=False)]
     model.train()
     for batch in batches:
@@ -257,6 +259,7 @@ def test_an_accumulated_step_has_the_mean_gradient_of_its_batches(train, flags, 
         {"contrastive_loss": "infonce", "hopfield_scale": 4, "alignment_weight": 0.1, "uniformity_weight": 0.1},
         {"hopfield_scale": "none", "projection_type": "mlp", "text_pooling": "mean", "text_config": DROPOUT_BERT},
         {"freeze_text_model": True, "freeze_vision_model": True, "keep_decoded": True},
+        {"micro_batch_size": 4, "mixed_precision": "bf16", "activation_checkpointing": True, "channels_last": True},
     ],
     ids=lambda changes: " ".join(changes),
 )
@@ -273,6 +276,39 @@ def test_every_objective_and_option_trains(train, tmp_path, changes):
 def test_recomputed_activations_give_the_same_run(train, tmp_path):
     # Vectors that are recomputed under dropout must be dropped alike.
     changes = {"vision_config": CLIP_VISION | {"attention_dropout": 0.3}, "text_config": DROPOUT_BERT}
+    train(output_dir=tmp_path / "plain", **changes)
+    train(output_dir=tmp_path / "recomputed", activation_checkpointing=True, **changes)
+    losses = [[record["loss"] for record in training_log(tmp_path / name)] for name in ("plain", "recomputed")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "tolerance"),
+    [
+        ({"activation_checkpointing": True, "tau_free_loss": True}, 1e-5),
+        ({"freeze_text_model": True, "text_config": DROPOUT_BERT, "gradient_accumulation_steps": 2}, 1e-5),
+        ({"contrastive_loss": "infonce", "uniformity_weight": 0.1, "projection_type": "mlp"}, 1e-5),
+        ({"mixed_precision": "bf16", "activation_checkpointing": True}, 2e-3),
+    ],
+    ids=lambda changes: " ".join(changes) if isinstance(changes, dict) else None,
+)
+def test_micro_batches_train_as_the_whole_batch_does(train, tmp_path, changes, tolerance):
+    changes |= {"vision_config": CLIP_VISION, "learning_rate": 0.001}
+    train(output_dir=tmp_path / "whole", **changes)
+    train(output_dir=tmp_path / "micro", micro_batch_size=4, **changes)
+    whole, micro = (training_log(tmp_path / name) for name in ("whole", "micro"))
+    names = {name for name in whole[0] if name.endswith(("loss", "cosine"))} | {"inverse_temperature", "lr"}
+    assert len(names) >= 6
+    for name in names:
+        expected = [record[name] for record in whole]
+        assert [record[name] for record in micro] == pytest.approx(expected, abs=tolerance), name
+
+
+@pytest.mark.slow
+def test_recomputed_activations_change_no_micro_batch_under_dropout(train, tmp_path):
+    changes = {"vision_config": CLIP_VISION | {"attention_dropout": 0.3}, "text_config": DROPOUT_BERT}
+    changes |= {"micro_batch_size": 4}
     train(output_dir=tmp_path / "plain", **changes)
     train(output_dir=tmp_path / "recomputed", activation_checkpointing=True, **changes)
     losses = [[record["loss"] for record in training_log(tmp_path / name)] for name in ("plain", "recomputed")]
@@ -398,6 +434,7 @@ BF16 = {"contrastive_loss": "infonce", "mixed_precision": "bf16", "channels_last
     [
         pytest.param({"text_config": DROPOUT_BERT, "gradient_accumulation_steps": 2}, id="dropout and accumulation"),
         pytest.param(FROZEN_TEXT, id="frozen text", marks=pytest.mark.slow),
+        pytest.param({"text_config": DROPOUT_BERT, "micro_batch_size": 4}, id="micro-batches", marks=pytest.mark.slow),
         pytest.param(BF16, id="learned scale and bf16", marks=pytest.mark.slow),
     ],
 )

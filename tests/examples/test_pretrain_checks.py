@@ -24,6 +24,7 @@ RESNET_WITH = {"model_type": "resnet", "hiden_sizes": [8]}
         ({"lr_scheduler": "cosin"}, "lr_scheduler must be one of cosine, .*, got 'cosin'"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
         ({"batch_size": 81}, "batch_size 81 is too large: of the 80 samples only about"),
+        ({"micro_batch_size": -1}, "micro_batch_size must be at least 0, got -1"),
         ({"eval_steps": 0}, "eval_steps must be at least 1, got 0"),
         ({"save_total_limit": 0}, "save_total_limit must be at least 1, got 0"),
         ({"max_grad_norm": 0}, "max_grad_norm must be above 0, got 0.0"),

@@ -1,0 +1,159 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""The pairs that pretrain.py trains on, what it is evaluated on, its processor and its batches."""
+
+import logging
+
+from command_line import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def build_data(args):
+    """The training pairs, and a function (model, processor, final) -> flat metrics on data that is not trained on.
+
+    The first metric of a non-final evaluation is the one that selects the best checkpoint. The function also takes
+    `pooled_prompt_states`, texts -> pooled states of a locked text tower, for the prompts of `evaluation_prompts`.
+    """
+    if args.dataset_name == "emoji":
+        from hf_cloob.data.emoji import load_emoji
+        from hf_cloob.evaluation.emoji import evaluate_emoji
+        from hf_cloob.evaluation.prompts import EMOJI_TEMPLATES
+
+        try:
+            emoji = load_emoji()
+        except RuntimeError as error:
+            raise UserError(f"dataset emoji: {error}") from error
+
+        def evaluate(model, processor, final: bool, pooled_prompt_states=None) -> dict[str, float]:
+            return evaluate_emoji(
+                model,
+                processor,
+                emoji,
+                EMOJI_TEMPLATES,
+                splits=("selection", "test_seen", "test_unseen") if final else ("selection",),
+                include_retrieval=final,
+                pooled_prompt_states=pooled_prompt_states,
+            )
+
+        return emoji["train"], evaluate
+
+    from hf_cloob.data.sources import load_pairs
+    from hf_cloob.evaluation.retrieval_metrics import recall_at_k
+
+    pairs = load_pairs(
+        args.dataset_name, args.dataset_config, args.dataset_split, args.image_column, args.caption_column
+    )
+    if not 2 <= args.validation_size < len(pairs):
+        raise UserError(f"validation_size must be from 2 to below the {len(pairs)} pairs, got {args.validation_size}")
+    parts = pairs.train_test_split(test_size=args.validation_size, seed=args.seed)
+    held_out = readable(parts["test"])
+
+    def evaluate(model, processor, final: bool, pooled_prompt_states=None) -> dict[str, float]:
+        import torch
+
+        captions = held_out["captions"][:]
+        owners = torch.tensor([index for index, texts in enumerate(captions) for _ in texts])
+        recalls = recall_at_k(
+            model.encode_images(held_out["image"], processor),
+            model.encode_texts([text for texts in captions for text in texts], processor, truncation=True),
+            owners,
+        )
+        recalls = {f"selection_{name}": value for name, value in recalls.items()}
+        both = [recalls[f"selection_{way}_recall@1"] for way in ("image_to_text", "text_to_image")]
+        return {"selection_mean_recall@1": sum(both) / 2, **recalls, "selection_num_images": len(held_out)}
+
+    return parts["train"], evaluate
+
+
+def evaluation_prompts(args) -> list[str]:
+    """The prompts that every evaluation embeds again, where there are any: those of emoji's classes."""
+    if args.dataset_name != "emoji":
+        return []
+    from hf_cloob.data.emoji import load_emoji
+    from hf_cloob.evaluation.emoji import emoji_prompts
+    from hf_cloob.evaluation.prompts import EMOJI_TEMPLATES
+
+    return emoji_prompts(load_emoji(), EMOJI_TEMPLATES)
+
+
+def readable(pairs):
+    """The pairs whose pictures can be read; evaluation cannot leave any out later."""
+    from hf_cloob.data.pairs import ImageTextPairs
+
+    pictures = ImageTextPairs(pairs, transform=lambda image, rng: None)
+    kept = [index for index in range(len(pairs)) if "skipped" not in pictures[0, index]]
+    if not kept:
+        raise UserError(f"none of the {len(pairs)} held-out pictures can be read")
+    if len(kept) < len(pairs):
+        logger.warning("%d of %d held-out pairs dropped: unreadable image", len(pairs) - len(kept), len(pairs))
+    return pairs.select(kept)
+
+
+def training_captions(train_data) -> list[str]:
+    """Every caption that training may draw."""
+    return [text for texts in train_data["captions"][:] for text in texts]
+
+
+def build_processor(args, tokenizer):
+    """The processor that is saved with the model, and the augmenting transform of the training images."""
+    from transformers import CLIPImageProcessor
+
+    from hf_cloob import CloobProcessor
+    from hf_cloob.data.image_augmentation import TrainingTransform
+
+    statistics = {"image_mean": args.image_mean, "image_std": args.image_std}
+    image_processor = CLIPImageProcessor(
+        size={"shortest_edge": args.image_size},
+        crop_size={"height": args.image_size, "width": args.image_size},
+        **{name: values for name, values in statistics.items() if values is not None},
+    )
+    amounts = ("horizontal_flip", "rotation", "translation", "zoom", "brightness", "contrast", "saturation", "hue")
+    transform = TrainingTransform(
+        args.image_size,
+        tuple(image_processor.image_mean),
+        tuple(image_processor.image_std),
+        crop_scale=tuple(args.crop_scale),
+        **{name: getattr(args, name) for name in amounts},
+    )
+    return CloobProcessor(image_processor, tokenizer), transform
+
+
+def build_loader(args, train_data, tokenizer, transform, max_length: int, first_step: int, accelerator):
+    """Batches of this process from `first_step` on; the sampler shards and seeds, so Accelerate must not."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    from hf_cloob.data.collator import ImageTextCollator
+    from hf_cloob.data.pairs import ImageTextPairs
+    from hf_cloob.data.sampler import NoDuplicatesBatchSampler
+
+    pairs = ImageTextPairs(
+        train_data,
+        transform,
+        seed=args.seed,
+        first_caption_share=args.first_caption_share,
+        keep_decoded=args.keep_decoded,
+    )
+    causes = {pairs[0, index].get("skipped") for index in range(min(8, len(pairs)))}
+    if None not in causes:
+        raise UserError(f"none of the first pictures of {args.dataset_name} can be read: {', '.join(sorted(causes))}")
+    sampler = NoDuplicatesBatchSampler(
+        len(pairs),
+        pairs.duplicate_keys,
+        args.batch_size,
+        args.max_train_steps * args.gradient_accumulation_steps,
+        seed=args.seed,
+        first_step=first_step * args.gradient_accumulation_steps,
+        process_index=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+    )
+    return DataLoader(
+        pairs,
+        batch_sampler=sampler,
+        collate_fn=ImageTextCollator(tokenizer, max_length),
+        num_workers=args.num_workers,
+        pin_memory=accelerator.device.type == "cuda",
+        # A loader without its own generator draws from torch's at every start, which a resumed run has once more.
+        generator=torch.Generator(),
+    )
