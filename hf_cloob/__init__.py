@@ -9,12 +9,19 @@ accelerate is installed, transformers itself imports it with its models.) The ri
 from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, AutoProcessor
 
 from .configuration_cloob import CloobConfig
+from .configuration_reco import RecoConfig
 from .hopfield import hopfield_retrieval
 from .losses_contrastive import clip_loss, cloob_loss, info_loob_loss, info_nce_loss, sigmoid_loss
+from .losses_reco import reco_loss
 from .losses_regularization import alignment_loss, cross_modal_uniformity_loss, uniformity_loss
 from .modeling_cloob import CloobModel, CloobTextModelWithProjection, CloobVisionModelWithProjection
+from .modeling_reco import RecoForZeroShot
 from .outputs_cloob import CloobOutput, CloobTextModelOutput, CloobVisionModelOutput
+from .outputs_reco import RecoOutput
 from .processing_cloob import CloobProcessor
+from .reco_fingerprint import encoder_fingerprint
+from .reco_fusion import RecoFusion
+from .reco_memory import RecoMemory, RecoNeighbors
 
 __version__ = "0.1.0"
 
@@ -22,6 +29,10 @@ AutoConfig.register("cloob", CloobConfig, exist_ok=True)
 AutoModel.register(CloobConfig, CloobModel, exist_ok=True)
 AutoModelForZeroShotImageClassification.register(CloobConfig, CloobModel, exist_ok=True)
 AutoProcessor.register(CloobConfig, CloobProcessor, exist_ok=True)
+AutoConfig.register("reco", RecoConfig, exist_ok=True)
+AutoModel.register(RecoConfig, RecoForZeroShot, exist_ok=True)
+AutoModelForZeroShotImageClassification.register(RecoConfig, RecoForZeroShot, exist_ok=True)
+AutoProcessor.register(RecoConfig, CloobProcessor, exist_ok=True)
 
 __all__ = [
     "CloobConfig",
@@ -32,13 +43,21 @@ __all__ = [
     "CloobTextModelWithProjection",
     "CloobVisionModelOutput",
     "CloobVisionModelWithProjection",
+    "RecoConfig",
+    "RecoForZeroShot",
+    "RecoFusion",
+    "RecoMemory",
+    "RecoNeighbors",
+    "RecoOutput",
     "alignment_loss",
     "clip_loss",
     "cloob_loss",
     "cross_modal_uniformity_loss",
+    "encoder_fingerprint",
     "hopfield_retrieval",
     "info_loob_loss",
     "info_nce_loss",
+    "reco_loss",
     "sigmoid_loss",
     "uniformity_loss",
 ]

@@ -29,9 +29,9 @@ class CloobZeroShotPipeline(ZeroShotImageClassificationPipeline):
     are the stock pipeline's: a softmax over the labels, or for a model with a bias of the sigmoid loss each label's
     own probability. (For a CLOOB with the sigmoid loss the stock pipeline shows a softmax instead.)
 
-    The label embeddings are kept for later calls with the same labels and templates, at most `MAX_LABEL_SETS` sets,
-    and forgotten when the model, or a weight in it, is another one. `forget_labels()` does so by hand, for a change
-    that leaves the weights in place, such as switching an adapter off.
+    The label embeddings (of a RECO, refined ones) are kept for later calls with the same labels and templates, at
+    most `MAX_LABEL_SETS` sets, and forgotten when the model, a weight in it, or its memory is another one.
+    `forget_labels()` does so by hand, for a change that leaves these in place, such as switching an adapter off.
     """
 
     def __init__(self, **kwargs):
@@ -143,7 +143,7 @@ class CloobZeroShotPipeline(ZeroShotImageClassificationPipeline):
         Source: CLIP (arXiv 2103.00020, section 3.1.4); CLOOB (arXiv 2110.11316) evaluates the same way.
         """
         labels, templates = _checked_labels(candidate_labels), _checked_templates(hypothesis_template)
-        embedded_by = _weights_identity(self.model)
+        embedded_by = _weights_identity(self.model) + _memory_identity(self.model)
         if embedded_by != self._embedded_by:
             self.forget_labels()
             self._embedded_by = embedded_by
@@ -170,6 +170,13 @@ class CloobZeroShotPipeline(ZeroShotImageClassificationPipeline):
 def _weights_identity(model) -> tuple:
     """What changes when a model is exchanged, moved, trained or loaded anew; a millisecond, nothing is read."""
     return (id(model), *(_tensor_identity(parameter) for parameter in model.parameters()))
+
+
+def _memory_identity(model) -> tuple:
+    """What changes when a RECO's memory is exchanged or edited, or how it is used; empty for other models."""
+    if getattr(model, "memory", None) is None:
+        return ()
+    return id(model.memory), model.memory.version, model.config.num_neighbors, model.config.refine_text
 
 
 def _tensor_identity(tensor: torch.Tensor) -> tuple[int, int]:

@@ -1,0 +1,86 @@
+# Copyright 2026 The hf_cloob authors. All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+"""The fusion layer: the loops' values and gradients, identity at the start, order, missing neighbors, precision."""
+
+import pytest
+import reference_reco
+import torch
+from reference import rows
+from tiny_reco import unit_rows
+
+from hf_cloob import RecoFusion
+
+
+def layer(num_heads: int = 2, stirred: bool = True) -> RecoFusion:
+    torch.manual_seed(3)
+    fusion = RecoFusion(8, num_heads, 12)
+    if stirred:
+        with torch.no_grad():
+            for parameter in fusion.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return fusion
+
+
+def neighbors_of(batch_size: int, k: int, seed: int = 4) -> torch.Tensor:
+    return unit_rows(batch_size * k, 8, seed).view(batch_size, k, 8)
+
+
+@pytest.mark.parametrize("num_heads", [1, 2, 4])
+@pytest.mark.parametrize("k", [0, 1, 3])
+def test_values_and_gradients_are_those_of_the_loops(num_heads, k):
+    fusion, queries, neighbors = layer(num_heads).double(), unit_rows(3, 8).double(), neighbors_of(3, k).double()
+    leaves = [queries.requires_grad_(), neighbors.requires_grad_(), *fusion.parameters()]
+    refined = fusion(queries, neighbors)
+    looped = zip(rows(queries), neighbors, strict=True)
+    expected = torch.stack([reference_reco.fusion(fusion, query, rows(near)) for query, near in looped])
+    torch.testing.assert_close(refined, expected, rtol=0, atol=1e-12)
+    direction = torch.randn_like(refined)
+    # Without neighbors nothing depends on them.
+    ours, theirs = (
+        torch.autograd.grad((out * direction).sum(), leaves, allow_unused=True, materialize_grads=True)
+        for out in (refined, expected)
+    )
+    for first, second in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=1e-12)
+
+
+def test_a_new_layer_changes_nothing_and_learns():
+    fusion, queries, neighbors = layer(stirred=False), unit_rows(4, 8), neighbors_of(4, 3)
+    refined = fusion(queries, neighbors)
+    torch.testing.assert_close(refined, queries, rtol=0, atol=1e-7)
+    refined[:, 0].sum().backward()
+    assert fusion.out_proj.weight.grad.abs().max() > 0 and fusion.fc2.weight.grad.abs().max() > 0
+
+
+def test_the_order_of_neighbors_does_not_matter():
+    fusion, queries, neighbors = layer(), unit_rows(4, 8), neighbors_of(4, 5)
+    refined = fusion(queries, neighbors)
+    torch.testing.assert_close(fusion(queries, neighbors.flip(1)), refined)
+    assert not torch.allclose(fusion(queries, neighbors[:, :4]), refined, atol=1e-3)
+
+
+def test_missing_neighbors_take_no_part():
+    fusion, queries, neighbors = layer(), unit_rows(3, 8), neighbors_of(3, 5)
+    counts = [0, 2, 5]
+    padded = neighbors.clone()
+    for row, count in enumerate(counts):
+        padded[row, count:] = 0
+    refined = fusion(queries, padded)
+    for row, count in enumerate(counts):
+        alone = fusion(queries[row : row + 1], neighbors[row : row + 1, :count])
+        torch.testing.assert_close(refined[row : row + 1], alone)
+
+
+def test_half_precision_weights_give_unit_rows_in_float32():
+    fusion, queries, neighbors = layer(), unit_rows(4, 8), neighbors_of(4, 5)
+    expected = fusion(queries, neighbors)
+    refined = fusion.bfloat16()(queries, neighbors.half())
+    assert refined.dtype == torch.float32
+    torch.testing.assert_close(refined.norm(dim=1), torch.ones(4))
+    torch.testing.assert_close(refined, expected, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("shape", [(4, 8), (3, 2, 8), (4, 2, 6)])
+def test_neighbors_that_do_not_fit_are_named(shape):
+    with pytest.raises(ValueError, match=rf"got \(4, 8\) and \({', '.join(map(str, shape))}\)"):
+        layer()(unit_rows(4, 8), torch.zeros(shape))
