@@ -66,7 +66,7 @@ def main() -> None:
     if not all(size.strip().isdigit() and int(size) > 0 for size in sizes):
         raise SystemExit(f"benchmark_memory.py: batch_sizes must be numbers from 1 up, got {args.batch_sizes!r}")
     if find_spec("faiss") is None:
-        raise SystemExit("benchmark_memory.py: FAISS is what is compared with: pip install faiss-cpu")
+        raise SystemExit("benchmark_memory.py: FAISS is what is compared with: pip install 'hf_cloob[faiss]'")
     benchmark(args, [int(size) for size in sizes])
 
 
