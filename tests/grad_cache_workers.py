@@ -3,8 +3,9 @@
 """What the processes of the tests of micro-batches run: chunked steps, plain steps, and the same in one process."""
 
 import torch
+import torch.distributed as dist
 from distributed_workers import local_inputs
-from tiny_models import CLIP_VISION, TOKENS, WIDTH, tiny_cloob
+from tiny_models import CLIP_VISION, TOKENS, WIDTH, tiny_cloob, tiny_inputs
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_cloob import CloobModel
@@ -84,6 +85,25 @@ def chunked_steps(rank: int, fields: dict, sizes: list[int], micro_batch_sizes: 
 
 def chunked_cases(rank: int, cases: dict[str, dict], sizes: list[int], micro_batch_sizes: list[int]) -> dict:
     return {name: chunked_steps(rank, fields, sizes, micro_batch_sizes) for name, fields in cases.items()}
+
+
+def adamw_losses(rank: int, sizes: list[int], micro_batch_sizes: list[int] | None, num_steps: int) -> torch.Tensor:
+    """The losses of CLOOB over steps of AdamW, each on another batch; without chunks the plain pass."""
+    module = double_model({})
+    model = DistributedDataParallel(module) if dist.is_initialized() else module
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
+    losses, start = [], sum(sizes[:rank])
+    for step in range(num_steps):
+        rows = tiny_inputs(sum(sizes), seed=step)
+        inputs = {name: value[start : start + sizes[rank]] for name, value in rows.items()}
+        inputs["pixel_values"] = inputs["pixel_values"].double()
+        optimizer.zero_grad()
+        if micro_batch_sizes is None:
+            losses.append(plain_backward(model, inputs).loss.detach())
+        else:
+            losses.append(backward_in_chunks(model, inputs, micro_batch_sizes[rank]).loss)
+        optimizer.step()
+    return torch.stack(losses)
 
 
 def plain_and_chunked(rank: int, function, *args) -> tuple[Gradients, Gradients]:

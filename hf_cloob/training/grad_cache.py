@@ -57,8 +57,7 @@ def backward_in_chunks(
         ValueError: for a micro_batch_size below 1, tensors of unequal numbers of rows, a sharded model, a tower with
             SyncBatchNorm, and what the loss raises.
 
-    Source: Gao et al. 2021 (GradCache, arXiv 2101.06983), section 3. Unlike their released code, parameters of the
-    loss itself (a learned scale, SigLIP's bias) get their gradient too, in the last chunk's backward pass.
+    Source: Gao et al. 2021 (GradCache, arXiv 2101.06983).
     """
     num_rows, chunks = _split(inputs, micro_batch_size)
     _check_replayable(model)
@@ -70,7 +69,8 @@ def backward_in_chunks(
     for number, (chunk, state, chunk_gradients) in enumerate(zip(chunks, random_states, gradients, strict=True), 1):
         is_last = number == len(chunks)
         _set_random_state(state, image_embeds.device)
-        # The processes average what has been added up once, in the last chunk.
+        # In the last chunk the processes average what was added up; the loss's own parameters, a learned scale and
+        # SigLIP's bias, get their gradient there: once, and where DistributedDataParallel waits for it.
         with nullcontext() if is_last else no_sync():
             _replay(model, chunk, chunk_gradients, own_gradients if is_last else [], backward)
     return CloobOutput(image_embeds=image_embeds, text_embeds=text_embeds, **losses)

@@ -14,12 +14,14 @@ CURVE = {
     "text_config": {"model_type": "clip_text_model", **TRANSFORMER},
     "batch_size": 16,
     "learning_rate": 0.001,
+    # Without it float32's rounding alone moves a step's loss by more than 1e-5.
+    "warmup_steps": 20,
     "eval_steps": 200,
     "save_steps": 200,
 }
 OBJECTIVES = {
-    # From random towers retrieval needs its warm-up. Without, the embeddings collapse first, and the way out of that
-    # multiplies any difference, a change of the weights in float64 too, by a thousand within 200 steps.
+    # Retrieval is warmed up as well. From the first step on it makes the embeddings collapse, and on the way out of
+    # that any difference, a rounding or a change of the weights in float64, grows a thousandfold within 200 steps.
     "cloob": {"hopfield_scale": 8, "retrieval_warmup_steps": 100},
     "clip": {"contrastive_loss": "infonce"},
     "siglip": {"contrastive_loss": "sigmoid"},
@@ -36,12 +38,12 @@ def test_four_micro_batches_draw_the_curve_of_the_whole_batch(train, tmp_path, n
     train(**changes)
     train(**changes | {"output_dir": tmp_path / "micro", "micro_batch_size": 4})
     whole = losses(tmp_path / "whole")
-    assert len(whole) == 30 and abs(whole[-1] - whole[0]) > 0.1
+    assert len(whole) == 30 and abs(whole[-1] - whole[0]) > 0.05
     assert losses(tmp_path / "micro") == pytest.approx(whole, abs=1e-5, rel=0)
 
 
 def test_accumulated_batches_of_a_quarter_draw_another_curve(train, tmp_path):
-    changes = CURVE | {"max_train_steps": 5, "output_dir": tmp_path / "whole"}
+    changes = CURVE | {"max_train_steps": 5, "warmup_steps": 1, "output_dir": tmp_path / "whole"}
     train(**changes)
     train(**changes | {"output_dir": tmp_path / "quarters", "batch_size": 4, "gradient_accumulation_steps": 4})
     differences = [abs(one - other) for one, other in zip(*map(losses, tmp_path.iterdir()), strict=True)]

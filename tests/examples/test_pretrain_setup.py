@@ -13,7 +13,6 @@ import pretrain_setup
 import pytest
 
 LAUNCHERS = {
-    "plain": (),
     "accelerate": ("-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"),
     "torchrun": ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
 }
@@ -24,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 code = "import pretrain_setup; print(pretrain_setup.launcher_chose_threads())"
 subprocess.run([sys.executable, "-c", code], check=True)
 """
-PROCESSES = {"plain": 1, "accelerate": 1, "torchrun": 2}
+PROCESSES = {"accelerate": 1, "torchrun": 2}
 
 
 def threads_of_a_process(launcher: str, flags, environment, folder, **variables) -> int:

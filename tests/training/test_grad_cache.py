@@ -311,3 +311,15 @@ def test_one_process_of_a_group_equals_no_group():
     fields = workers.DROPOUT | OBJECTIVES["sigmoid"]
     (records,) = run_in_processes(workers.chunked_steps, 1, fields, [7], [3])
     assert_equal_records(records, workers.joined_steps(fields, [7], [3]))
+
+
+@pytest.mark.slow
+def test_the_curves_of_200_steps_differ_by_rounding_only():
+    # In float64, where training multiplies a difference a thousandfold and it still is none.
+    plain = workers.adamw_losses(0, [9], None, num_steps=200)
+    assert (plain - plain[0]).abs().max() > 0.01
+    curves = [workers.adamw_losses(0, [9], [2], num_steps=200)]
+    curves += run_in_processes(workers.adamw_losses, 2, [5, 4], None, 200)
+    curves += run_in_processes(workers.adamw_losses, 2, [5, 4], [2, 3], 200)
+    for losses in curves:
+        torch.testing.assert_close(losses, plain, rtol=0, atol=1e-10)
