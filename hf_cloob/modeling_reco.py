@@ -2,38 +2,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """RecoForZeroShot: a frozen dual encoder that refines its embeddings with what it finds in a memory."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .blockwise import ALL_BLOCKS
-from .configuration_reco import BASE_MODEL_TYPES, RecoConfig
+from .configuration_reco import RecoConfig
 from .distributed import all_gather_with_grad, shared_blocks
 from .encoding import encode_images, encode_texts
 from .losses_reco import reco_loss
-from .modeling_cloob import HUB_KEYWORDS, MODEL_KEYWORDS, CloobModel
+from .modeling_cloob import CloobModel
 from .outputs_reco import RecoOutput
-from .reco_captions import ENTRIES_FILE
+from .reco_checkpoints import RecoCheckpointMixin
 from .reco_fingerprint import encoder_fingerprint
+from .reco_frozen_base import last_bits_of_unfrozen
 from .reco_fusion import RecoFusion, ZeroInitLinear
-from .reco_memory import RecoMemory, RecoNeighbors, open_announced_memory
+from .reco_memory import RecoMemory, RecoNeighbors
 from .reco_memory_checks import check_same_encoder
-from .reco_memory_file import MEMORY_FILE
 from .text_padding import pad_tokens_as_trained
+from .validation import full_precision
 
-FILE_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "proxies", "token", "revision", "subfolder")
 
-
-class RecoForZeroShot(PreTrainedModel):
+class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
     """A frozen CLIP, SigLIP or CLOOB with a memory and two fusion layers.
 
         x' = phi_image(x, {y_m : m in topk <x, x_m>}),   y' = phi_text(y, {x_m : m in topk <y, y_m>})
@@ -77,7 +73,7 @@ class RecoForZeroShot(PreTrainedModel):
         # A plain attribute: no part of the state_dict, of casts, of checkpoints or of what processes exchange.
         self.memory: RecoMemory | None = None
         self.post_init()
-        self._freeze_base()
+        self.freeze_base()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -92,7 +88,8 @@ class RecoForZeroShot(PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
-    def _freeze_base(self) -> None:
+    def freeze_base(self) -> None:
+        """No gradients for the base, and evaluation mode."""
         self.base.requires_grad_(False)
         self.base.eval()
 
@@ -225,7 +222,7 @@ class RecoForZeroShot(PreTrainedModel):
         neighbors_given = [image_neighbor_embeds is not None, text_neighbor_embeds is not None]
         self._check_lookup(neighbors_given, exclude_ids, return_loss, return_neighbors)
         if self.memory is None and not embeds_given and not any(neighbors_given):
-            with _last_bits_of_unfrozen(self.base):
+            with last_bits_of_unfrozen(self.base):
                 outputs = self.base(**text_inputs, **image_inputs, return_dict=True, **kwargs)
             return RecoOutput(**{name: outputs.get(name) for name in RecoOutput.__dataclass_fields__})
 
@@ -236,6 +233,8 @@ class RecoForZeroShot(PreTrainedModel):
         if text_embeds is None:
             text_outputs = self._base_text_features(**text_inputs, **kwargs)
             text_embeds = _l2_normalize(text_outputs.pooler_output)
+        # Embeddings that were computed before may have been kept in half precision.
+        image_embeds, text_embeds = full_precision(image_embeds, text_embeds)
         image_lookup = image_embeds, image_neighbor_embeds, exclude_ids, return_loss or self.config.refine_image
         text_lookup = text_embeds, text_neighbor_embeds, exclude_ids, return_loss or self.config.refine_text
         refined_images, image_neighbors = self._refined("image", *image_lookup)
@@ -288,84 +287,6 @@ class RecoForZeroShot(PreTrainedModel):
     def encode_texts(self, texts, processor, batch_size: int = 64, **kwargs):
         """Normalized embeddings (num_texts, projection_dim), refined with a memory; see `encoding.encode_texts`."""
         return encode_texts(self, texts, processor, batch_size, **kwargs)
-
-    # -- files --
-
-    @classmethod
-    def from_base(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> "RecoForZeroShot":
-        """Attach fusion layers, which change nothing yet, to a checkpoint.
-
-        Args:
-            pretrained_model_name_or_path: folder or Hub id of a CLIP, SigLIP or CLOOB checkpoint.
-            kwargs: fields of [`RecoConfig`], `attn_implementation`, `dtype` (float32 by default), and
-                `from_pretrained`'s Hub arguments (revision, token, ...).
-
-        Raises:
-            ValueError: if the checkpoint is of another kind.
-        """
-        hub = {name: kwargs.pop(name) for name in HUB_KEYWORDS if name in kwargs}
-        options = {name: kwargs.pop(name) for name in MODEL_KEYWORDS if name in kwargs}
-        model_type = PreTrainedConfig.get_config_dict(pretrained_model_name_or_path, **hub)[0].get("model_type")
-        if model_type not in BASE_MODEL_TYPES:
-            raise ValueError(
-                f"{str(pretrained_model_name_or_path)!r} is a {model_type!r} checkpoint: from_base takes "
-                f"{', '.join(BASE_MODEL_TYPES)} checkpoints."
-            )
-        # Remote code is not registered with AutoModel, and a CLOOB base must work there too.
-        loader = CloobModel if model_type == "cloob" else AutoModel
-        base = loader.from_pretrained(pretrained_model_name_or_path, **hub, **({"dtype": torch.float32} | options))
-        config = RecoConfig(base_config=base.config, memory_fingerprint=encoder_fingerprint(base), **kwargs)
-        return cls(config, base).to(base.dtype).eval()
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, load_memory: bool = True, **kwargs):
-        """As transformers', and open the memory that the configuration announces, memory-mapped.
-
-        Args:
-            pretrained_model_name_or_path: folder or Hub id.
-            load_memory: False leaves the memory where it is; the model is then its base until `set_memory`.
-            kwargs: as transformers' `from_pretrained`.
-
-        Raises:
-            ValueError: if the announced memory is missing, damaged, or another one.
-        """
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        # transformers forgets what is frozen.
-        model._freeze_base()
-        if load_memory and model.config.memory_size is not None:
-            where = {name: kwargs[name] for name in FILE_KEYWORDS if name in kwargs}
-            model.set_memory(open_announced_memory(model.config, pretrained_model_name_or_path, where))
-        return loaded
-
-    def save_pretrained(self, save_directory: str | os.PathLike, save_memory: bool = False, **kwargs) -> None:
-        """Save weights, configuration and the code, so that `trust_remote_code=True` works without this package.
-
-        Args:
-            save_directory: folder.
-            save_memory: also save the memory. Off by default: a Trainer's checkpoints need no copy of it.
-            kwargs: as transformers' `save_pretrained`.
-
-        Raises:
-            ValueError: if there is no memory to save.
-        """
-        if save_memory and self.memory is None:
-            raise ValueError("save_memory=True, but this model has no memory: set_memory first.")
-        self.config.memory_size = len(self.memory) if save_memory else None
-        # One class serves two auto classes; transformers itself records only one.
-        auto_map = dict(getattr(self.config, "auto_map", None) or {})
-        auto_map["AutoModelForZeroShotImageClassification"] = "modeling_reco.RecoForZeroShot"
-        self.config.auto_map = auto_map
-        if save_memory and kwargs.get("is_main_process", True):
-            self.memory.save_pretrained(save_directory, fingerprint=self.config.memory_fingerprint)
-        super().save_pretrained(save_directory, **kwargs)
-
-    def _get_files_timestamps(self, working_dir: str | os.PathLike) -> dict[str, float]:
-        # With push_to_hub=True transformers uploads what is newer than these; the memory was written just before.
-        stamps = super()._get_files_timestamps(working_dir)
-        return {name: stamp for name, stamp in stamps.items() if name not in (MEMORY_FILE, ENTRIES_FILE)}
-
-    # -- the two sides --
 
     def _base_image_features(self, pixel_values=None, **kwargs) -> BaseModelOutputWithPooling:
         if pixel_values is None:
@@ -420,27 +341,6 @@ class RecoForZeroShot(PreTrainedModel):
     def _logits_per_text(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         logits = self.logit_scale.exp() * (text_embeds @ image_embeds.T)
         return logits if self.logit_bias is None else logits + self.logit_bias
-
-
-@contextmanager
-def _last_bits_of_unfrozen(base: PreTrainedModel) -> Iterator[None]:
-    """Let a frozen base compute exactly what it computed before it was frozen.
-
-    torch multiplies a batch of matrices in one of two ways, which round differently, and chooses by whether a weight
-    requires a gradient, even where none is recorded. This concerns the attention layer that SigLIP pools with.
-    """
-    layers = [layer for layer in base.modules() if isinstance(layer, nn.MultiheadAttention)]
-    if not layers:
-        yield
-        return
-    with torch.no_grad():
-        try:
-            for layer in layers:
-                layer.requires_grad_(True)
-            yield
-        finally:
-            for layer in layers:
-                layer.requires_grad_(False)
 
 
 def _l2_normalize(embeds: torch.Tensor) -> torch.Tensor:

@@ -53,7 +53,8 @@ class RecoMemory:
     """Image-text pairs as embeddings: search within a modality, values of the other.
 
     Embeddings are kept in float16; scores are computed in float32. The memory is no part of a model's `state_dict`:
-    it is swapped, edited and saved on its own.
+    it is swapped, edited and saved on its own, and stays where it is (on the CPU, unless `to` moves it) when the model
+    is moved.
 
     Args:
         image_embeds: (memory_size, projection_dim), L2-normalized, tensor or array.
@@ -96,8 +97,8 @@ class RecoMemory:
     ) -> "RecoMemory":
         """Embed a dataset's pairs with a model; an entry's id is its row number.
 
-        Rows without a readable image or a caption are left out, and their number and the first of them are logged.
-        Captions longer than the context are cut.
+        Rows without a readable image or a caption are left out; how many, and why, is logged. Captions longer than
+        the context are cut.
 
         Args:
             model: any dual encoder with `get_image_features` and `get_text_features`; of a [`RecoForZeroShot`], its
@@ -335,38 +336,12 @@ class RecoMemory:
         if excluded is not None:
             scores, rows, ids = _without(excluded, k, scores, rows, ids)
         embeds = gather_rows([getattr(block, values) for block in blocks], rows.clamp_min(0).flatten())
-        embeds = embeds.to(scores.dtype).view(*rows.shape, -1).masked_fill((rows < 0).unsqueeze(-1), 0.0)
+        embeds = (
+            embeds.to(scores.dtype).view(*rows.shape, self.projection_dim).masked_fill((rows < 0).unsqueeze(-1), 0.0)
+        )
         if not torch.isfinite(embeds).all():
             raise ValueError("The memory is damaged: a value that was found holds NaN or infinite values.")
         return RecoNeighbors(*(tensor.to(queries.device) for tensor in (embeds, ids, scores)))
-
-
-def open_announced_memory(config, name_or_path: str | os.PathLike, where: dict) -> RecoMemory:
-    """Open the memory that a model's configuration announces.
-
-    Args:
-        config: a [`RecoConfig`].
-        name_or_path: folder or Hub id of the model.
-        where: the Hub's arguments.
-
-    Raises:
-        ValueError: if it is missing, damaged, or another memory.
-    """
-    try:
-        memory = RecoMemory.from_pretrained(name_or_path, **where)
-    except ValueError as error:
-        raise ValueError(
-            f"The configuration of {str(name_or_path)!r} announces a memory of {config.memory_size} entries, which "
-            f"cannot be opened (load_memory=False does without): {error}"
-        ) from error
-    announced = config.memory_size, config.memory_dtype, config.memory_fingerprint, config.projection_dim
-    found = len(memory), str(memory.dtype).removeprefix("torch."), memory.fingerprint, memory.projection_dim
-    if found != announced:
-        raise ValueError(
-            f"The memory in {str(name_or_path)!r} is not the one that the configuration announces: (memory_size, "
-            f"memory_dtype, memory_fingerprint, projection_dim) are {found}, announced are {announced}."
-        )
-    return memory
 
 
 def _checked_block(image_embeds, text_embeds, ids, captions, projection_dim: int | None = None) -> RowBlock:
@@ -392,4 +367,4 @@ def _without(excluded, k: int, scores, rows, ids) -> tuple[torch.Tensor, torch.T
     )
 
 
-__all__ = ["RecoMemory", "RecoNeighbors", "open_announced_memory"]
+__all__ = ["RecoMemory", "RecoNeighbors"]

@@ -42,7 +42,8 @@ def exact_search(
 
     Returns:
         scores (n, k) in at least float32, best first, and rows (n, k), counted over all blocks; equal scores in the
-        order of their rows. Where there are fewer than k keys: -inf and -1.
+        order of their rows (of more equal keys than there is room for, any may be found). Where there are fewer than
+        k keys: -inf and -1.
 
     Raises:
         ValueError: if a key is not finite.

@@ -1,9 +1,6 @@
 # Copyright 2026 The hf_cloob authors. All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
-"""RecoForZeroShot on saved checkpoints: exactly its base, then refined as the loops say; training, files, mistakes."""
-
-import json
-import shutil
+"""RecoForZeroShot on saved checkpoints: exactly its base, then refined as the loops say; training and mistakes."""
 
 import pytest
 import reference_reco
@@ -13,7 +10,10 @@ from reco_workers import cached_inputs, double_reco, train_steps, train_with_ddp
 from reference import rows
 from tiny_reco import (
     FAMILIES,
+    LABELS,
     SIGLIP_CONTEXT,
+    inputs_of,
+    memory_for,
     random_memory,
     save_base,
     stir,
@@ -22,13 +22,8 @@ from tiny_reco import (
     unit_rows,
 )
 from torch.nn.functional import normalize, pad
-from transformers import AutoModel, AutoModelForZeroShotImageClassification, BertConfig
 
-from hf_cloob import CloobModel, RecoConfig, RecoForZeroShot, RecoMemory, encoder_fingerprint
-from hf_cloob.reco_captions import ENTRIES_FILE
-from hf_cloob.reco_memory_file import MEMORY_FILE
-
-LABELS = ["a red apple", "two dogs run", "the sea", "a cat"]
+from hf_cloob import RecoConfig, RecoForZeroShot, RecoMemory, encoder_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +42,6 @@ def reco(bases):
         return model if new else stir(model)
 
     return build
-
-
-def inputs_of(family: str, images: int = 3) -> dict[str, torch.Tensor]:
-    """Images, and labels padded as each family was trained."""
-    padding = {"padding": "max_length", "max_length": SIGLIP_CONTEXT} if family == "siglip" else {"padding": True}
-    texts = tiny_base_processor(family).tokenizer(LABELS, return_tensors="pt", **padding)
-    pixels = torch.randn(images, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    return {**texts, "pixel_values": pixels}
-
-
-def memory_for(model: RecoForZeroShot, size: int = 40, **fields) -> RecoMemory:
-    return random_memory(size, model.config.projection_dim, **fields)
 
 
 def embeds_of(base, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
@@ -201,6 +184,15 @@ def test_a_memory_smaller_than_k_is_used_with_a_mask(reco):
     torch.testing.assert_close(model(**inputs).image_embeds.double(), expected, rtol=0, atol=1e-5)
 
 
+def test_without_neighbors_the_fusion_layers_still_refine(reco):
+    model, inputs = reco(num_neighbors=0), inputs_of("clip")
+    model.set_memory(memory_for(model))
+    x, _ = embeds_of(model.base, inputs)
+    out = model(**inputs, return_neighbors=True)
+    assert out.image_neighbors.embeds.shape == (3, 0, 16)
+    torch.testing.assert_close(out.image_embeds.double(), refined_by_loops(model, x, "image"), rtol=0, atol=1e-5)
+
+
 def test_siglips_texts_are_padded_as_it_was_trained_whatever_the_pipeline_pads_to(reco):
     model, inputs = reco("siglip"), inputs_of("siglip")
     model.set_memory(memory_for(model))
@@ -281,11 +273,14 @@ def test_training_with_a_live_memory_equals_training_on_the_cache(family, reco):
     torch.testing.assert_close(out.logits_per_image, live.logits_per_image)
     gradients = [torch.autograd.grad(loss, model.image_fusion.fc1.weight)[0] for loss in (out.loss, live.loss)]
     torch.testing.assert_close(*gradients)
+    half = model(image_embeds=x.half(), text_embeds=y.half(), **cached, return_loss=True)
+    torch.testing.assert_close(half.loss, out.loss, rtol=0, atol=0.02)
     # All three terms whatever is refined at inference.
     model.config.refine_image = False
     one_sided = model(image_embeds=x, text_embeds=y, **cached, return_loss=True)
     torch.testing.assert_close(one_sided.loss, out.loss)
     assert torch.equal(one_sided.image_embeds, x)
+    assert model(image_embeds=x.half(), text_embeds=y.half(), **cached).logits_per_image.dtype == torch.float32
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -352,79 +347,7 @@ def test_a_trained_model_recognizes_entities_it_never_saw_through_the_memory_alo
     assert min(right, text_only, image_only) > 0.6 and max(swapped, shifted) < 0.2
 
 
-# -- files --
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_saved_model_scores_the_same_with_its_memory(family, reco, tmp_path):
-    model, inputs = reco(family), inputs_of(family)
-    model.set_memory(memory_for(model, fingerprint=encoder_fingerprint(model.base)))
-    model.save_pretrained(tmp_path, save_memory=True)
-    assert not any("memory" in name for name in model.state_dict())
-    expected = model(**inputs).logits_per_image
-    loaded, info = RecoForZeroShot.from_pretrained(tmp_path, output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"]
-    for again in (loaded, AutoModel.from_pretrained(tmp_path)):
-        assert type(again) is RecoForZeroShot and torch.equal(again(**inputs).logits_per_image, expected)
-        assert again.memory.captions_of([4]) == ["caption 4"]
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert (config["memory_size"], config["memory_dtype"]) == (40, "float16")
-    assert config["memory_fingerprint"] == encoder_fingerprint(tiny_base(family))
-    assert str(tmp_path.parent) not in json.dumps(config)
-    # A model that was loaded is saved again with its memory, or without.
-    loaded.save_pretrained(tmp_path / "again", save_memory=True)
-    assert torch.equal(RecoForZeroShot.from_pretrained(tmp_path / "again")(**inputs).logits_per_image, expected)
-    loaded.save_pretrained(tmp_path / "without")
-    assert not (tmp_path / "without" / MEMORY_FILE).exists()
-    assert AutoModelForZeroShotImageClassification.from_pretrained(tmp_path / "without").memory is None
-
-
-def test_load_memory_false_leaves_the_memory_where_it_is(reco, tmp_path):
-    model, inputs = reco(), inputs_of("clip")
-    model.set_memory(memory_for(model))
-    model.save_pretrained(tmp_path, save_memory=True)
-    loaded = RecoForZeroShot.from_pretrained(tmp_path, load_memory=False)
-    assert loaded.memory is None
-    assert torch.equal(loaded(**inputs).logits_per_image, model.base(**inputs).logits_per_image)
-    loaded.set_memory(RecoMemory.from_pretrained(tmp_path))
-    assert torch.equal(loaded(**inputs).logits_per_image, model(**inputs).logits_per_image)
-
-
-def test_a_subfolder_holds_model_and_memory(reco, tmp_path):
-    model, inputs = reco(), inputs_of("clip")
-    model.set_memory(memory_for(model))
-    model.save_pretrained(tmp_path / "inner", save_memory=True)
-    loaded = RecoForZeroShot.from_pretrained(tmp_path, subfolder="inner")
-    assert torch.equal(loaded(**inputs).logits_per_image, model(**inputs).logits_per_image)
-
-
-def test_what_is_pushed_includes_the_memory_that_was_just_saved(reco, tmp_path):
-    model = reco()
-    model.set_memory(memory_for(model))
-    model.save_pretrained(tmp_path, save_memory=True)
-    assert not {MEMORY_FILE, ENTRIES_FILE} & set(model._get_files_timestamps(tmp_path))
-
-
-def test_an_announced_memory_that_is_missing_or_another_is_an_error(reco, tmp_path):
-    model = reco()
-    model.set_memory(memory_for(model))
-    model.save_pretrained(tmp_path / "good", save_memory=True)
-
-    def copy(name: str):
-        return shutil.copytree(tmp_path / "good", tmp_path / name)
-
-    (copy("missing") / MEMORY_FILE).unlink()
-    with pytest.raises(ValueError, match=f"announces a memory of 40 entries, which cannot be opened.*{MEMORY_FILE}"):
-        RecoForZeroShot.from_pretrained(tmp_path / "missing")
-    (copy("captions") / ENTRIES_FILE).unlink()
-    with pytest.raises(ValueError, match=f"cannot be opened.*{ENTRIES_FILE}"):
-        AutoModel.from_pretrained(tmp_path / "captions")
-    memory_for(model, 39).save_pretrained(copy("smaller"), fingerprint=encoder_fingerprint(model.base))
-    with pytest.raises(ValueError, match=r"not the one that the configuration announces.*are \(39, 'float16'"):
-        RecoForZeroShot.from_pretrained(tmp_path / "smaller")
-    memory_for(model).save_pretrained(copy("other"), fingerprint="another")
-    with pytest.raises(ValueError, match="not the one that the configuration announces.*'another', 16"):
-        RecoForZeroShot.from_pretrained(tmp_path / "other")
+# -- mistakes --
 
 
 def test_the_memory_of_another_encoder_or_width_is_refused(reco):
@@ -441,28 +364,6 @@ def test_the_memory_of_another_encoder_or_width_is_refused(reco):
     from_config.config.memory_fingerprint = None
     with pytest.raises(ValueError, match="made by another encoder"):
         from_config.set_memory(memory_for(model, fingerprint="abc"))
-
-
-def test_from_base_takes_fields_precision_and_attention(bases):
-    model = RecoForZeroShot.from_base(
-        bases["clip"], refine_text=False, fusion_num_heads=4, dtype=torch.bfloat16, attn_implementation="eager"
-    )
-    assert model.config.num_neighbors == 10 and not model.config.refine_text and model.image_fusion.num_heads == 4
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
-    assert model.base.config.text_config._attn_implementation == "eager"
-    out = model(**inputs_of("clip") | {"pixel_values": torch.randn(2, 3, 16, 16).bfloat16()}, output_attentions=True)
-    assert len(out.text_model_output.attentions) == 2
-
-
-def test_a_checkpoint_of_another_kind_is_no_base(tmp_path, reco):
-    BertConfig().save_pretrained(tmp_path / "bert")
-    with pytest.raises(ValueError, match="is a 'bert' checkpoint: from_base takes clip, siglip, cloob"):
-        RecoForZeroShot.from_base(tmp_path / "bert")
-    reco().save_pretrained(tmp_path / "reco")
-    with pytest.raises(ValueError, match="is a 'reco' checkpoint"):
-        RecoForZeroShot.from_base(tmp_path / "reco")
-    with pytest.raises(ValueError, match="save_memory=True, but this model has no memory"):
-        reco().save_pretrained(tmp_path / "x", save_memory=True)
 
 
 @pytest.mark.parametrize(
@@ -493,10 +394,6 @@ def test_outputs_come_as_a_tuple_when_asked_for(reco):
     out, values = model(**inputs), model(**inputs, return_dict=False)
     assert isinstance(values, tuple) and torch.equal(values[0], out.logits_per_image)
     assert isinstance(model.get_image_features(inputs["pixel_values"], return_dict=False), tuple)
-
-
-def test_a_cloob_base_is_the_packages_model(bases):
-    assert type(RecoForZeroShot.from_base(bases["cloob"]).base) is CloobModel
 
 
 def test_padding_more_than_needed_changes_no_score(reco):

@@ -20,6 +20,7 @@ from hf_cloob import CloobModel, RecoForZeroShot, RecoMemory
 
 FAMILIES = ("clip", "siglip", "cloob", "cloob_sigmoid")
 SIGLIP_CONTEXT = 64
+LABELS = ["a red apple", "two dogs run", "the sea", "a cat"]
 
 
 def tiny_base(family: str, seed: int = 0):
@@ -80,3 +81,15 @@ def stir(model: RecoForZeroShot, seed: int = 7) -> RecoForZeroShot:
             for parameter in fusion.parameters():
                 parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator).to(parameter))
     return model
+
+
+def inputs_of(family: str, images: int = 3) -> dict[str, torch.Tensor]:
+    """Images, and labels padded as each family was trained."""
+    padding = {"padding": "max_length", "max_length": SIGLIP_CONTEXT} if family == "siglip" else {"padding": True}
+    texts = tiny_base_processor(family).tokenizer(LABELS, return_tensors="pt", **padding)
+    pixels = torch.randn(images, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    return {**texts, "pixel_values": pixels}
+
+
+def memory_for(model: RecoForZeroShot, size: int = 40, **fields) -> RecoMemory:
+    return random_memory(size, model.config.projection_dim, **fields)

@@ -12,6 +12,7 @@ import torch
 
 from hf_cloob import RecoMemory
 from hf_cloob.reco_building import NoUsableRow
+from hf_cloob.retrieval import building
 from hf_cloob.retrieval.building import PLAN_FILE, SHARDS_FOLDER
 from tests import retrieval_workers
 from tests.gloo import run_in_processes
@@ -73,7 +74,7 @@ def test_two_processes_build_the_same_memory(built, folder, tmp_path):
     assert not (tmp_path / "memory" / SHARDS_FOLDER).exists()
 
 
-def test_a_killed_build_goes_on_where_it_was(built, folder, tmp_path):
+def test_a_killed_build_goes_on_where_it_was(built, folder, tmp_path, monkeypatch):
     output = tmp_path / "memory"
     pictures(folder)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1"}
@@ -85,20 +86,15 @@ def test_a_killed_build_goes_on_where_it_was(built, folder, tmp_path):
     written = (done / "memory.safetensors").stat().st_mtime_ns
     # What a build leaves that is killed while it writes.
     (output / SHARDS_FOLDER / "000002.unfinished").mkdir()
-    rebuilt = []
-    original = retrieval_workers.build_memory.__globals__["_join"]
+    kept = []
+    join = building._join
 
-    def join(folders, output_dir):
-        rebuilt.extend(path.name for path in folders)
-        assert (folders[0] / "memory.safetensors").stat().st_mtime_ns == written
-        original(folders, output_dir)
+    def watched(folders: list[Path], output_dir: Path) -> None:
+        kept.append((done / "memory.safetensors").stat().st_mtime_ns)
+        join(folders, output_dir)
 
-    retrieval_workers.build_memory.__globals__["_join"] = join
-    try:
-        memory = build(folder, output)
-    finally:
-        retrieval_workers.build_memory.__globals__["_join"] = original
-    assert same(memory, built) and rebuilt == [f"{number:06d}" for number in range(5)]
+    monkeypatch.setattr(building, "_join", watched)
+    assert same(build(folder, output), built) and kept == [written]
 
 
 @pytest.mark.parametrize(
