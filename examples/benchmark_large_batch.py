@@ -153,7 +153,9 @@ def build_model(args: BenchmarkArguments):
         )
     )
     if args.activation_checkpointing:
-        model.activation_checkpointing_enable()
+        from hf_cloob.training.activation_checkpointing import recompute_activations
+
+        recompute_activations(model)
     return model
 
 

@@ -56,6 +56,7 @@ def start_run(args) -> Run:
     from accelerate.utils import set_seed
 
     from hf_cloob.encoding import context_length
+    from hf_cloob.training.activation_checkpointing import recompute_activations
     from hf_cloob.training.checkpointing import TrainState
     from hf_cloob.training.frozen_towers import PooledTextCache
     from hf_cloob.training.optimization import build_optimizer, build_schedule
@@ -80,7 +81,7 @@ def start_run(args) -> Run:
         prompt_states = PooledTextCache(model, tokenizer, max_length, evaluation_prompts(args))
         evaluate = partial(evaluate, pooled_prompt_states=prompt_states)
     if args.activation_checkpointing:
-        model.activation_checkpointing_enable()
+        recompute_activations(model)
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
     model = model.to(memory_format=memory_format)
 

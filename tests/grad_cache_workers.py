@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hf_cloob import CloobModel
 from hf_cloob.outputs_cloob import CloobOutput
+from hf_cloob.training.activation_checkpointing import recompute_activations
 from hf_cloob.training.frozen_towers import freeze, train_unfrozen
 from hf_cloob.training.grad_cache import backward_in_chunks
 
@@ -135,7 +136,7 @@ def locked_text_step(rank: int, sizes: list[int], compute) -> Gradients:
     module = double_model({"text": DROPOUT["text"], "learn_logit_scale": True})
     freeze(module.text_model)
     train_unfrozen(module)
-    module.activation_checkpointing_enable()
+    recompute_activations(module)
     generator = torch.Generator().manual_seed(1)
     pooled = torch.randn(sum(sizes), WIDTH["hidden_size"], dtype=torch.float64, generator=generator)
     start = sum(sizes[:rank])

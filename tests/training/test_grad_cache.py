@@ -12,6 +12,7 @@ from gloo import run_in_processes
 from tiny_models import WIDTH, tiny_cloob, tiny_inputs
 from torch import nn
 
+from hf_cloob.training.activation_checkpointing import recompute_activations
 from hf_cloob.training.frozen_towers import freeze
 from hf_cloob.training.grad_cache import backward_in_chunks
 
@@ -141,7 +142,7 @@ def test_recomputed_activations_change_nothing():
     model, inputs = workers.double_model(workers.DROPOUT), double_inputs()
     workers.joined_backward(model, [7], [3], step=1)
     expected = workers.gradients_of(model)
-    model.activation_checkpointing_enable()
+    recompute_activations(model)
     workers.seed_process(1, 0)
     assert_equal_gradients(gradients_in_chunks(model, inputs, 3), expected)
 
