@@ -1,18 +1,21 @@
 # Copyright 2026 The hf_cloob authors. All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluate a CLOOB, CLIP or SigLIP checkpoint: zero-shot, retrieval, linear probe and nearest neighbors.
+"""Evaluate a CLOOB, CLIP or SigLIP checkpoint: zero-shot, retrieval, linear probe, nearest neighbors and geometry.
 
     python examples/evaluate.py runs/emoji_cloob --suite emoji
     python examples/evaluate.py CHECKPOINT --suite imagenet --dataset_name FOLDER
     python examples/evaluate.py CHECKPOINT --suite classification --dataset_name FOLDER --train_split train
     python examples/evaluate.py CHECKPOINT --suite coco --dataset_name FOLDER --annotation_file dataset_coco.json
+    python examples/evaluate.py CHECKPOINT ANOTHER --suite geometry
     torchrun --nproc_per_node 8 examples/evaluate.py CHECKPOINT --suite emoji
 
 A checkpoint is a folder or a Hub id. A suite is `emoji`, a standard one (see hf_cloob/evaluation/suite_data), or
-`classification` or `retrieval` for data of your own. A dataset is a Hub id, a folder of class folders, a table that
+`classification` or `retrieval` for data of your own, or `geometry`: where images and texts lie, on the emoji or on
+captioned data, for several checkpoints side by side. A dataset is a Hub id, a folder of class folders, a table that
 `datasets` reads, VOC2007, or tar shards in CLIP_benchmark's layout. Embeddings are computed once, by all processes
 together, and kept for the next evaluation of the same weights on the same data. Writes one flat `metrics.json`, the
-flags into `arguments.json`, and pictures: contact_sheet.png and confusion.png of classes, retrieval.png of captions.
+flags into `arguments.json`, and pictures: contact_sheet.png and confusion.png of classes, retrieval.png of captions,
+geometry.png and geometry.html.
 """
 
 import logging
@@ -26,8 +29,13 @@ from command_line import UserError, parse_arguments, user_errors
 class EvaluateArguments:
     """Flags of evaluate.py."""
 
-    checkpoint: str = field(default="runs/emoji_cloob", metadata={"help": "folder or Hub id of a dual encoder"})
-    suite: str = field(default="emoji", metadata={"help": "emoji, a standard suite, classification or retrieval"})
+    checkpoint: list[str] = field(
+        default_factory=lambda: ["runs/emoji_cloob"],
+        metadata={"help": "folder or Hub id of a dual encoder; several for suite geometry"},
+    )
+    suite: str = field(
+        default="emoji", metadata={"help": "emoji, a standard suite, classification, retrieval or geometry"}
+    )
     output_dir: str = field(default="runs/evaluation", metadata={"help": "folder of metrics.json and pictures"})
     pictures: bool = field(default=True, metadata={"help": "draw contact sheet, confused classes and retrieval"})
 
@@ -74,10 +82,8 @@ def evaluate(args: EvaluateArguments) -> dict:
     import torch
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
+    from evaluation_geometry import compare_geometry
     from evaluation_measures import MEASURES
-
-    from hf_cloob.data.emoji_packages import default_cache_dir
-    from hf_cloob.evaluation.cached_encoder import CachedEncoder
 
     task = check_arguments(args)
     with user_errors():
@@ -90,21 +96,17 @@ def evaluate(args: EvaluateArguments) -> dict:
         if not accelerator.is_main_process:
             # Each process meets the same broken pictures and missing classes.
             logging.getLogger("hf_cloob").setLevel(logging.ERROR)
-        model, processor = load_checkpoint(args)
-        cache_dir = Path(args.cache_dir) if args.cache_dir else default_cache_dir() / "embeddings"
-        encoder = CachedEncoder(
-            model.to(accelerator.device),
-            cache_dir=cache_dir if args.cache_embeddings else None,
-            process_index=accelerator.process_index,
-            num_processes=accelerator.num_processes,
-            batch_size=args.batch_size,
-            num_workers=args.num_workers,
-            truncation=task == "retrieval",
-            show_progress=accelerator.is_local_main_process,
-        )
-        with accelerator.main_process_first():
-            data = LOADERS[task](args)
-        metrics, pictures = MEASURES[task](args, encoder, processor, data, accelerator.is_main_process)
+        # One after the other: each is built when its turn comes.
+        encoders = (load_encoder(args, checkpoint, task, accelerator) for checkpoint in args.checkpoint)
+        if task == "geometry":
+            with accelerator.main_process_first():
+                data = LOADERS[task](args)
+            metrics, pictures = compare_geometry(args, encoders, data, accelerator.is_main_process)
+        else:
+            encoder, processor = next(encoders)
+            with accelerator.main_process_first():
+                data = LOADERS[task](args)
+            metrics, pictures = MEASURES[task](args, encoder, processor, data, accelerator.is_main_process)
     if accelerator.is_main_process:
         write_results(args, metrics, pictures if args.pictures else {})
     accelerator.wait_for_everyone()
@@ -117,9 +119,11 @@ def check_arguments(args: EvaluateArguments) -> str:
     from evaluation_data import task_of
 
     task = task_of(args.suite)
+    if task != "geometry" and len(args.checkpoint) > 1:
+        raise UserError(f"suite {args.suite} takes one checkpoint, got {', '.join(args.checkpoint)}")
     if task == "emoji" and args.dataset_name:
         raise UserError(f"dataset_name {args.dataset_name!r} does not go with suite emoji, which has its own data")
-    if task != "emoji" and not args.dataset_name:
+    if task not in ("emoji", "geometry") and not args.dataset_name:
         raise UserError(f"suite {args.suite} needs --dataset_name, a Hub dataset or a folder")
     if args.dtype not in ("float32", "bfloat16", "float16"):
         raise UserError(f"dtype must be float32, bfloat16 or float16, got {args.dtype!r}")
@@ -129,7 +133,27 @@ def check_arguments(args: EvaluateArguments) -> str:
     return task
 
 
-def load_checkpoint(args: EvaluateArguments):
+def load_encoder(args: EvaluateArguments, checkpoint: str, task: str, accelerator):
+    """The model, which embeds with all processes and keeps the embeddings, and its processor."""
+    from hf_cloob.data.npm_packages import default_cache_dir
+    from hf_cloob.evaluation.cached_encoder import CachedEncoder
+
+    model, processor = load_checkpoint(args, checkpoint)
+    cache_dir = Path(args.cache_dir) if args.cache_dir else default_cache_dir() / "embeddings"
+    encoder = CachedEncoder(
+        model.to(accelerator.device),
+        cache_dir=cache_dir if args.cache_embeddings else None,
+        process_index=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        truncation=task in ("retrieval", "geometry"),
+        show_progress=accelerator.is_local_main_process,
+    )
+    return encoder, processor
+
+
+def load_checkpoint(args: EvaluateArguments, checkpoint: str):
     """The model and its processor."""
     import torch
     from transformers import AutoModel, AutoProcessor
@@ -137,12 +161,12 @@ def load_checkpoint(args: EvaluateArguments):
     import hf_cloob  # noqa: F401  registers the model with transformers' Auto classes
 
     code = {"trust_remote_code": args.trust_remote_code}
-    with user_errors(f"checkpoint {args.checkpoint!r}:"):
-        model = AutoModel.from_pretrained(args.checkpoint, dtype=getattr(torch, args.dtype), **code)
-        processor = AutoProcessor.from_pretrained(args.checkpoint, **code)
+    with user_errors(f"checkpoint {checkpoint!r}:"):
+        model = AutoModel.from_pretrained(checkpoint, dtype=getattr(torch, args.dtype), **code)
+        processor = AutoProcessor.from_pretrained(checkpoint, **code)
     missing = [name for name in ("image_processor", "tokenizer") if not hasattr(processor, name)]
     if missing:
-        raise UserError(f"the checkpoint {args.checkpoint} has no {' and no '.join(missing)}")
+        raise UserError(f"the checkpoint {checkpoint} has no {' and no '.join(missing)}")
     return model, processor
 
 
@@ -164,15 +188,22 @@ def load_retrieval_data(args: EvaluateArguments):
     return load_captioned(args)
 
 
+def load_geometry_data(args: EvaluateArguments):
+    from evaluation_geometry import load_geometry_pairs
+
+    return load_geometry_pairs(args)
+
+
 def write_results(args: EvaluateArguments, metrics: dict, pictures: dict) -> None:
     """Print the figures, write them and the flags that they were taken with, and draw the pictures."""
     from evaluation_pictures import draw_pictures
 
     from hf_cloob.training.run_log import write_metrics
 
-    width = max(map(len, metrics))
-    for name, value in metrics.items():
-        print(f"{name:{width}} {value:.4f}" if isinstance(value, float) else f"{name:{width}} {value}")
+    if args.suite != "geometry":  # which prints its own table, with intervals
+        width = max(map(len, metrics))
+        for name, value in metrics.items():
+            print(f"{name:{width}} {value:.4f}" if isinstance(value, float) else f"{name:{width}} {value}")
     output_dir = Path(args.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     write_metrics(output_dir / "arguments.json", asdict(args))
@@ -181,7 +212,12 @@ def write_results(args: EvaluateArguments, metrics: dict, pictures: dict) -> Non
     print(f"In {output_dir}: {', '.join(['metrics.json', 'arguments.json', *drawn])}")
 
 
-LOADERS = {"emoji": load_emoji_data, "classification": load_classification_data, "retrieval": load_retrieval_data}
+LOADERS = {
+    "emoji": load_emoji_data,
+    "classification": load_classification_data,
+    "retrieval": load_retrieval_data,
+    "geometry": load_geometry_data,
+}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassif
 
 from .configuration_cloob import CloobConfig
 from .configuration_reco import RecoConfig
+from .gap_closing import close_gap, open_gap
 from .hopfield import hopfield_retrieval
 from .losses_contrastive import clip_loss, cloob_loss, info_loob_loss, info_nce_loss, sigmoid_loss
 from .losses_reco import reco_loss
@@ -51,12 +52,14 @@ __all__ = [
     "RecoOutput",
     "alignment_loss",
     "clip_loss",
+    "close_gap",
     "cloob_loss",
     "cross_modal_uniformity_loss",
     "encoder_fingerprint",
     "hopfield_retrieval",
     "info_loob_loss",
     "info_nce_loss",
+    "open_gap",
     "reco_loss",
     "sigmoid_loss",
     "uniformity_loss",
@@ -68,8 +71,12 @@ def __getattr__(name: str):
         from .hub.pipelines import CloobZeroShotPipeline
 
         return CloobZeroShotPipeline
+    if name == "geometry_report":
+        from .evaluation.geometry_report import geometry_report
+
+        return geometry_report
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "CloobZeroShotPipeline"])
+    return sorted([*globals(), "CloobZeroShotPipeline", "geometry_report"])

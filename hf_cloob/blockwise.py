@@ -95,7 +95,7 @@ def softmax_products(
         # With products, the blocks of one row of blocks are kept: a row's sum is known only at its end.
         row_of_blocks = []
         for columns in ranges:
-            block = _scores(scaled, candidates[columns]).sub_(positives[rows].unsqueeze(1))
+            block = score_block(scaled, candidates[columns]).sub_(positives[rows].unsqueeze(1))
             if rows == columns:
                 block.fill_diagonal_(-math.inf if exclude_diagonal else 0.0)
             row_sums = torch.logaddexp(row_sums, block.logsumexp(dim=1))
@@ -136,7 +136,7 @@ def two_way_softmax_products(
 
     def score_blocks(rows: slice, columns: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """The block's scores relative to the positives of its rows, and to those of its columns."""
-        by_row = _scores(scale * anchors[rows], candidates[columns])
+        by_row = score_block(scale * anchors[rows], candidates[columns])
         by_column = by_row - positives[columns]
         by_row.sub_(positives[rows].unsqueeze(1))
         if rows == columns:
@@ -180,7 +180,7 @@ def sigmoid_products(
     anchor_products = torch.zeros_like(anchors) if with_products else None
     candidate_products = torch.zeros_like(candidates) if with_products else None
     for rows, columns in blocks.pairs(len(anchors), anchors.device):
-        logits = _scores(scale * anchors[rows], candidates[columns]).add_(bias)
+        logits = score_block(scale * anchors[rows], candidates[columns]).add_(bias)
         if rows == columns:
             # softplus(-l) on the diagonal, softplus(l) off it: turning the sign there lets one formula serve all.
             logits.diagonal().neg_()
@@ -264,7 +264,7 @@ def _largest_scores(
     maxima = first.new_zeros(2, blocks.count, len(first))
     own_maxima = maxima[:, blocks.index].fill_(-math.inf)
     for rows, columns in blocks.pairs(len(first), first.device):
-        block = _scores(scale * first[rows], second[columns])
+        block = score_block(scale * first[rows], second[columns])
         if exclude_diagonal and rows == columns:
             block.fill_diagonal_(-math.inf)
         own_maxima[0, rows] = torch.maximum(own_maxima[0, rows], block.amax(dim=1))
@@ -344,13 +344,13 @@ class Exponentials:
         for rows, columns in self._pairs:
             by_row, by_column = self._kept.pop((rows.start, columns.start), None) or self._form(rows, columns)
             # The derivative by the scores: E * (g x' + x g'), as one matrix while one exponential serves both.
-            slopes = _scores(row_gradients[rows], second[columns])
+            slopes = score_block(row_gradients[rows], second[columns])
             if by_row is by_column:
                 _add_product_(slopes, first[rows], column_gradients[columns].T).mul_(by_row)
             else:
-                slopes.mul_(by_row).add_(_scores(first[rows], column_gradients[columns]).mul_(by_column))
+                slopes.mul_(by_row).add_(score_block(first[rows], column_gradients[columns]).mul_(by_column))
             mirrored = self.symmetric and rows != columns
-            by_first = _scores(slopes, second[columns].T)
+            by_first = score_block(slopes, second[columns].T)
             # A block on the diagonal of a symmetric matrix holds each of its pairs twice.
             twice = self.symmetric and not mirrored
             by_scale += torch.dot(by_first.flatten(), first[rows].flatten()) / (2 if twice else 1)
@@ -362,7 +362,7 @@ class Exponentials:
 
     def _form(self, rows: slice, columns: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """One block for the retrievals of its rows and of its columns, kept if there is room."""
-        scores = _scores(self.scale * self.first[rows], self.second[columns])
+        scores = score_block(self.scale * self.first[rows], self.second[columns])
         formed = self.shifts.exponentials(scores, rows, columns)
         elements = sum(block.numel() for block in set(formed))
         if elements <= self._room:
@@ -371,7 +371,7 @@ class Exponentials:
         return formed
 
 
-def _scores(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+def score_block(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """rows columns^T, a new matrix."""
     if _use_onednn(rows):
         return torch.ops.mkldnn._linear_pointwise(rows, columns, None, "none", [], "")
@@ -380,7 +380,7 @@ def _scores(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
 
 def _add_product_(into: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """into += left right"""
-    return into.add_(_scores(left, right.T)) if _use_onednn(left) else into.addmm_(left, right)
+    return into.add_(score_block(left, right.T)) if _use_onednn(left) else into.addmm_(left, right)
 
 
 def _use_onednn(operand: torch.Tensor) -> bool:

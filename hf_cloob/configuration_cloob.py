@@ -13,6 +13,7 @@ CONTRASTIVE_LOSSES = ("infoloob", "infonce", "sigmoid")
 DEFAULT_TOWERS = {"text_config": "clip_text_model", "vision_config": "clip_vision_model"}
 PROJECTION_TYPES = ("linear", "mlp")
 POOLINGS = ("auto", "pooler", "mean", "first", "last")
+GAP_CLOSINGS = ("centering", "shift")
 DEFAULT_HOPFIELD_SCALE = 8.0
 DEFAULT_LOGIT_SCALES = {"infoloob": math.log(30.0), "infonce": math.log(1 / 0.07), "sigmoid": math.log(10.0)}
 MAX_LOGIT_SCALE_INIT_VALUE = 10.0
@@ -46,6 +47,7 @@ class CloobConfig(PreTrainedConfig):
         cross_modal_uniformity_weight: weight of `cross_modal_uniformity_loss`. With "infoloob" the three weights are
             multiplied by 2/t, so that weight 1 means the same under every objective.
         label_smoothing: label smoothing of "infonce", in [0, 1).
+        gap_closing: None, or how `close_gap` fitted the offsets that the embeddings carry: "centering" or "shift".
 
     Raises:
         ValueError: for an unknown name, a value out of range, a misspelt keyword, retrieval with "sigmoid", or label
@@ -75,6 +77,7 @@ class CloobConfig(PreTrainedConfig):
     uniformity_weight: float | int = 0.0
     cross_modal_uniformity_weight: float | int = 0.0
     label_smoothing: float | int = 0.0
+    gap_closing: str | None = None
 
     def __post_init__(self, **kwargs):
         self._reject_misspelt(kwargs)
@@ -115,6 +118,7 @@ class CloobConfig(PreTrainedConfig):
         self._check_choice("projection_type", PROJECTION_TYPES)
         self._check_choice("text_pooling", POOLINGS)
         self._check_choice("vision_pooling", POOLINGS[:-1])
+        self._check_choice("gap_closing", (None, *GAP_CLOSINGS))
         if self.projection_dim < 1:
             raise ValueError(f"projection_dim must be at least 1, got {self.projection_dim}.")
         if self.projection_hidden_dim is not None and self.projection_hidden_dim < 1:
@@ -151,9 +155,9 @@ class CloobConfig(PreTrainedConfig):
                 "use hopfield_scale=None or 'auto'."
             )
 
-    def _check_choice(self, name: str, allowed: tuple[str, ...]) -> None:
+    def _check_choice(self, name: str, allowed: tuple[str | None, ...]) -> None:
         if getattr(self, name) not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
+            raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {getattr(self, name)!r}.")
 
     @classmethod
     def _reject_misspelt(cls, keywords: dict) -> None:

@@ -4,6 +4,7 @@
 
 import copy
 import difflib
+import math
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import strict
@@ -30,6 +31,9 @@ class RecoConfig(PreTrainedConfig):
         refine_text: the same for text embeddings.
         fusion_num_heads: attention heads of a fusion layer; by default as many as give heads of 64 dimensions.
         fusion_hidden_dim: hidden width of a fusion layer; by default four times the base's projection_dim.
+        readout_weight_init_value: a of the fusion layers' Hopfield readout before training. 0, the default, leaves
+            embeddings as they are; with a > 0 an untrained model is the training-free readout.
+        readout_scale_init_value: its inverse temperature b before training.
         memory_size: entries of the memory saved beside the weights, None if there is none. `save_pretrained` sets it.
         memory_dtype: number format of that memory on disk, "float16".
         memory_fingerprint: fingerprint of the base encoder; another encoder's memory is refused.
@@ -50,6 +54,8 @@ class RecoConfig(PreTrainedConfig):
     refine_text: bool = True
     fusion_num_heads: int | None = None
     fusion_hidden_dim: int | None = None
+    readout_weight_init_value: float = 0.0
+    readout_scale_init_value: float = 20.0
     memory_size: int | None = None
     memory_dtype: str = "float16"
     memory_fingerprint: str | None = None
@@ -109,6 +115,14 @@ class RecoConfig(PreTrainedConfig):
             )
         if self.fusion_hidden_dim < 1:
             raise ValueError(f"fusion_hidden_dim must be at least 1, got {self.fusion_hidden_dim}.")
+        if not math.isfinite(self.readout_weight_init_value):
+            raise ValueError(
+                f"readout_weight_init_value must be a finite number, got {self.readout_weight_init_value}."
+            )
+        if not 0 < self.readout_scale_init_value < math.inf:
+            raise ValueError(
+                f"readout_scale_init_value must be a finite number above 0, got {self.readout_scale_init_value}."
+            )
         if self.memory_size is not None and self.memory_size < 1:
             raise ValueError(f"memory_size must be at least 1, or None for no memory, got {self.memory_size}.")
         if self.memory_dtype not in MEMORY_DTYPES:

@@ -17,6 +17,7 @@ from .blockwise import ALL_BLOCKS
 from .configuration_cloob import CloobConfig
 from .distributed import all_gather_with_grad, shared_blocks
 from .encoding import context_length, encode_images, encode_texts
+from .gap_closing import subtract_offset
 from .losses_contrastive import clip_loss, cloob_loss, sigmoid_loss
 from .losses_regularization import alignment_loss, cross_modal_uniformity_loss, uniformity_loss
 from .outputs_cloob import CloobOutput, CloobTextModelOutput, CloobVisionModelOutput
@@ -37,6 +38,8 @@ HUB_KEYWORDS = (
 )
 MODEL_KEYWORDS = ("attn_implementation", "dtype")
 MAX_LOGIT_SCALE = math.log(100.0)
+# Of a saved model, what a single tower has no use for.
+OBJECTIVE_KEYS = ("log_inverse_temp", "sigmoid_b")
 
 
 class CloobPreTrainedModel(PreTrainedModel):
@@ -60,6 +63,7 @@ class CloobPreTrainedModel(PreTrainedModel):
             config.projection_dim,
             config.projection_hidden_dim,
         )
+        self.register_buffer("text_offset", torch.zeros(config.projection_dim) if config.gap_closing else None)
 
     def _add_vision_tower(self, config: CloobConfig) -> None:
         self.vision_model = build_tower(config.vision_config, "vision", config.vision_pooling)
@@ -69,6 +73,7 @@ class CloobPreTrainedModel(PreTrainedModel):
             config.projection_dim,
             config.projection_hidden_dim,
         )
+        self.register_buffer("image_offset", torch.zeros(config.projection_dim) if config.gap_closing else None)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -77,10 +82,14 @@ class CloobPreTrainedModel(PreTrainedModel):
             init.normal_(module.weight, std=module.in_features**-0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, CloobModel):
-            init.constant_(module.log_inverse_temperature, self.config.logit_scale_init_value)
-            if module.sigmoid_bias is not None:
-                init.constant_(module.sigmoid_bias, self.config.logit_bias_init_value)
+        elif isinstance(module, CloobPreTrainedModel):
+            if isinstance(module, CloobModel):
+                init.constant_(module.log_inverse_temperature, self.config.logit_scale_init_value)
+                if module.sigmoid_bias is not None:
+                    init.constant_(module.sigmoid_bias, self.config.logit_bias_init_value)
+            for offset in (getattr(module, f"{side}_offset", None) for side in ("text", "image")):
+                if offset is not None:
+                    init.zeros_(offset)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
@@ -111,14 +120,16 @@ class CloobPreTrainedModel(PreTrainedModel):
 
     def _text_features(self, input_ids, attention_mask, **kwargs) -> BaseModelOutputWithPooling:
         outputs = self.pooled_text_states(input_ids, attention_mask, **kwargs)
-        return _with_pooled(outputs, _project(outputs.pooler_output, self.text_projection, self.config.text_config))
+        embeds = _project(outputs.pooler_output, self.text_projection, self.config.text_config)
+        return _with_pooled(outputs, subtract_offset(embeds, self.text_offset))
 
     def _image_features(self, pixel_values, **kwargs) -> BaseModelOutputWithPooling:
         if pixel_values is None:
             raise ValueError("pixel_values is missing: pass the images, (batch_size, num_channels, height, width).")
         outputs = self.vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
         pooled = pool_image(outputs, self.config.vision_pooling)
-        return _with_pooled(outputs, _project(pooled, self.visual_projection, self.config.vision_config))
+        embeds = _project(pooled, self.visual_projection, self.config.vision_config)
+        return _with_pooled(outputs, subtract_offset(embeds, self.image_offset))
 
 
 class CloobModel(CloobPreTrainedModel):
@@ -244,7 +255,8 @@ class CloobModel(CloobPreTrainedModel):
                 input_ids, attention_mask, position_ids=position_ids, token_type_ids=token_type_ids, **kwargs
             )
         else:
-            text_outputs = BaseModelOutputWithPooling(pooler_output=self.text_projection(text_pooler_output))
+            embeds = subtract_offset(self.text_projection(text_pooler_output), self.text_offset)
+            text_outputs = BaseModelOutputWithPooling(pooler_output=embeds)
         image_embeds = _l2_normalize(vision_outputs.pooler_output)
         text_embeds = _l2_normalize(text_outputs.pooler_output)
 
@@ -404,7 +416,7 @@ class CloobTextModelWithProjection(CloobPreTrainedModel):
     """The text tower of a saved [`CloobModel`] with its projection."""
 
     input_modalities = ("text",)
-    _keys_to_ignore_on_load_unexpected = [r"^vision_model\.", r"^visual_projection\.", "log_inverse_temp", "sigmoid_b"]
+    _keys_to_ignore_on_load_unexpected = [r"^(vision_model|visual_projection)\.", "image_offset", *OBJECTIVE_KEYS]
 
     def __init__(self, config: CloobConfig):
         super().__init__(config)
@@ -438,7 +450,7 @@ class CloobVisionModelWithProjection(CloobPreTrainedModel):
 
     main_input_name = "pixel_values"
     input_modalities = ("image",)
-    _keys_to_ignore_on_load_unexpected = [r"^text_model\.", r"^text_projection\.", "log_inverse_temp", "sigmoid_b"]
+    _keys_to_ignore_on_load_unexpected = [r"^(text_model|text_projection)\.", "text_offset", *OBJECTIVE_KEYS]
 
     def __init__(self, config: CloobConfig):
         super().__init__(config)

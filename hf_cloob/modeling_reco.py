@@ -68,8 +68,9 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
         config.base_config._name_or_path = ""
         self.base = base
         sizes = config.projection_dim, config.fusion_num_heads, config.fusion_hidden_dim
-        self.image_fusion = RecoFusion(*sizes)
-        self.text_fusion = RecoFusion(*sizes)
+        readout = config.readout_weight_init_value, config.readout_scale_init_value
+        self.image_fusion = RecoFusion(*sizes, *readout)
+        self.text_fusion = RecoFusion(*sizes, *readout)
         # A plain attribute: no part of the state_dict, of casts, of checkpoints or of what processes exchange.
         self.memory: RecoMemory | None = None
         self.post_init()
@@ -87,6 +88,10 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+        elif isinstance(module, RecoFusion):
+            weight, log_scale = module.readout_init
+            init.constant_(module.readout_weight, weight)
+            init.constant_(module.readout_log_scale, log_scale)
 
     def freeze_base(self) -> None:
         """No gradients for the base, and evaluation mode."""
@@ -175,6 +180,8 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
         text_embeds: torch.FloatTensor | None = None,
         image_neighbor_embeds: torch.FloatTensor | None = None,
         text_neighbor_embeds: torch.FloatTensor | None = None,
+        image_neighbor_scores: torch.FloatTensor | None = None,
+        text_neighbor_scores: torch.FloatTensor | None = None,
         exclude_ids: torch.LongTensor | None = None,
         return_loss: bool | None = None,
         return_neighbors: bool | None = None,
@@ -198,6 +205,9 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
                 that the images found, zeros for a missing one.
             text_neighbor_embeds: (text_batch_size, num_neighbors, projection_dim), IMAGE embeddings of the entries
                 that the texts found.
+            image_neighbor_scores: (image_batch_size, num_neighbors), the cosines by which image_neighbor_embeds were
+                found; without them the readout weighs neighbors alike.
+            text_neighbor_scores: (text_batch_size, num_neighbors), the same for text_neighbor_embeds.
             exclude_ids: (batch_size,) or (batch_size, e), entries that neither image i nor text i may find, -1 for
                 none. A training pair's own entry, and near-duplicates of it, must be among them.
             return_loss: also compute the loss; image i and text i are a pair. While training, over the pairs of all
@@ -235,10 +245,13 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
             text_embeds = _l2_normalize(text_outputs.pooler_output)
         # Embeddings that were computed before may have been kept in half precision.
         image_embeds, text_embeds = full_precision(image_embeds, text_embeds)
-        image_lookup = image_embeds, image_neighbor_embeds, exclude_ids, return_loss or self.config.refine_image
-        text_lookup = text_embeds, text_neighbor_embeds, exclude_ids, return_loss or self.config.refine_text
-        refined_images, image_neighbors = self._refined("image", *image_lookup)
-        refined_texts, text_neighbors = self._refined("text", *text_lookup)
+        image_given = image_embeds, image_neighbor_embeds, image_neighbor_scores
+        text_given = text_embeds, text_neighbor_embeds, text_neighbor_scores
+        look_up_images, look_up_texts = (
+            return_loss or refine for refine in (self.config.refine_image, self.config.refine_text)
+        )
+        refined_images, image_neighbors = self._refined("image", *image_given, exclude_ids, look_up_images)
+        refined_texts, text_neighbors = self._refined("text", *text_given, exclude_ids, look_up_texts)
         losses = {}
         if return_loss:
             losses = self.compute_losses(image_embeds, text_embeds, refined_images, refined_texts)
@@ -307,18 +320,19 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
         side: Literal["image", "text"],
         embeds: torch.Tensor,
         neighbor_embeds: torch.Tensor | None = None,
+        neighbor_scores: torch.Tensor | None = None,
         exclude_ids: torch.Tensor | None = None,
         look_up: bool = True,
     ) -> tuple[torch.Tensor, RecoNeighbors | None]:
         """Embeddings refined with given neighbors or those that are looked up, and these; without any, as they are."""
         fusion = self.image_fusion if side == "image" else self.text_fusion
         if neighbor_embeds is not None:
-            return fusion(embeds, neighbor_embeds), None
+            return fusion(embeds, neighbor_embeds, neighbor_scores), None
         if self.memory is None or not look_up:
             return embeds, None
         retrieve = self.memory.retrieve_for_images if side == "image" else self.memory.retrieve_for_texts
         neighbors = retrieve(embeds, self.config.num_neighbors, exclude_ids)
-        return fusion(embeds, neighbors.embeds), neighbors
+        return fusion(embeds, neighbors.embeds, neighbors.scores), neighbors
 
     def _check_lookup(self, neighbors_given: list[bool], exclude_ids, return_loss, return_neighbors) -> None:
         """Raise ValueError for calls whose answer would be missing or wrong."""

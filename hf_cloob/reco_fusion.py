@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """RecoFusion: one transformer layer that refines an embedding with the neighbors it looked up."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,26 +19,44 @@ class ZeroInitLinear(nn.Linear):
 
 
 class RecoFusion(nn.Module):
-    """One pre-norm transformer encoder layer over [query; neighbors], read out at the query.
+    """A Hopfield readout and one pre-norm transformer encoder layer over [query; neighbors], read out at the query.
 
-        h = x + W_o Attention(LN(x); LN([x; y_1 ... y_k]))
+        g = x + a sum_m softmax_m(b s_m) y_m
+        h = g + W_o Attention(LN(x); LN([x; y_1 ... y_k]))
         phi(x, {y_m}) = l2norm( h + W_2 gelu(W_1 LN'(h)) )
 
-    Nothing tells the neighbors' order, so it does not matter. W_o and W_2 start at zero: phi(x, .) = x at first. Only
-    the query's output is read, so only its attention is computed.
+    The scores s_m are the similarities by which the neighbors were found, which their values alone do not tell. Two
+    learned numbers, a and b, make the readout: with W_o = W_2 = 0, as at first, the layer is the training-free readout
+    of a modern Hopfield network; with a = 0 too, the default, phi(x, .) = x. The neighbors' order does not matter.
+    Only the query's output is read, so only its attention is computed.
 
     Args:
         embed_dim: projection_dim of the base.
         num_heads: attention heads, a divisor of embed_dim.
         hidden_dim: width of the hidden layer.
+        readout_weight: a at first.
+        readout_scale: b at first, an inverse temperature.
 
-    Source: Iscen et al. 2024 (RECO, arXiv 2306.07196), section 3: a single transformer layer, one for each modality.
-    Ours, where the paper does not say: pre-norm, and output projections that start at zero.
+    Source: Iscen et al. 2024 (RECO, arXiv 2306.07196), section 3: a single transformer layer, one for each modality;
+    readout: Ramsauer et al. 2021 (arXiv 2008.02217), equation 3. Ours, where RECO's paper does not say: the readout,
+    pre-norm, and output projections that start at zero.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int, hidden_dim: int):
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        hidden_dim: int,
+        readout_weight: float = 0.0,
+        readout_scale: float = 20.0,
+    ):
         super().__init__()
         self.num_heads = num_heads
+        self.readout_init = readout_weight, math.log(readout_scale)
+        # Of shape (1,): FSDP cannot shard parameters of no dimension.
+        self.readout_weight = nn.Parameter(torch.empty(1))
+        self.readout_log_scale = nn.Parameter(torch.empty(1))
+        self.reset_readout()
         self.attention_norm = nn.LayerNorm(embed_dim)
         self.q_proj = nn.Linear(embed_dim, embed_dim)
         self.k_proj = nn.Linear(embed_dim, embed_dim)
@@ -46,13 +66,22 @@ class RecoFusion(nn.Module):
         self.fc1 = nn.Linear(embed_dim, hidden_dim)
         self.fc2 = ZeroInitLinear(hidden_dim, embed_dim)
 
-    def forward(self, embeds: torch.Tensor, neighbor_embeds: torch.Tensor) -> torch.Tensor:
+    def reset_readout(self) -> None:
+        """Set a and b to what they were made with."""
+        for parameter, value in zip((self.readout_weight, self.readout_log_scale), self.readout_init, strict=True):
+            nn.init.constant_(parameter, value)
+
+    def forward(
+        self, embeds: torch.Tensor, neighbor_embeds: torch.Tensor, neighbor_scores: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Refine embeddings.
 
         Args:
             embeds: (batch_size, projection_dim) queries x, L2-normalized.
             neighbor_embeds: (batch_size, num_neighbors, projection_dim) values y_m of the other modality,
                 L2-normalized. A row of zeros is a missing neighbor and takes no part; num_neighbors may be 0.
+            neighbor_scores: (batch_size, num_neighbors) cosines s_m of the queries and the neighbors' keys; without
+                them the readout weighs all neighbors alike.
 
         Returns:
             (batch_size, projection_dim), L2-normalized, in at least float32.
@@ -68,6 +97,11 @@ class RecoFusion(nn.Module):
                 "Expected embeddings (batch_size, projection_dim) and their neighbors (batch_size, num_neighbors, "
                 f"projection_dim), got {tuple(embeds.shape)} and {tuple(neighbor_embeds.shape)}."
             )
+        if neighbor_scores is not None and neighbor_scores.shape != neighbor_embeds.shape[:2]:
+            raise ValueError(
+                f"Expected a score for each of the neighbors {tuple(neighbor_embeds.shape[:2])}, got "
+                f"{tuple(neighbor_scores.shape)}."
+            )
         weight = self.q_proj.weight
         tokens = torch.cat([embeds.unsqueeze(1), neighbor_embeds.to(embeds.dtype)], dim=1)
         own = torch.ones(len(embeds), 1, dtype=torch.bool, device=embeds.device)
@@ -81,9 +115,19 @@ class RecoFusion(nn.Module):
         )
         # The sums in at least float32: in half precision a small update of a unit vector would be lost.
         states = embeds.to(torch.promote_types(embeds.dtype, torch.float32))
+        states = states + self._readout(neighbor_embeds.to(states.dtype), neighbor_scores, present[:, 1:])
         states = states + self.out_proj(attended.flatten(1))
         update = self.fc2(F.gelu(self.fc1(self.mlp_norm(states.to(weight.dtype)))))
         return F.normalize(states + update, dim=-1)
+
+    def _readout(self, values: torch.Tensor, scores: torch.Tensor | None, present: torch.Tensor) -> torch.Tensor:
+        """a sum_m softmax_m(b s_m) y_m over the neighbors that are present, (batch_size, embed_dim)."""
+        scores = values.new_zeros(present.shape) if scores is None else scores.to(values.dtype)
+        # A missing neighbor's score may be -inf, whose product with a gradient of zero would not be a number.
+        logits = self.readout_log_scale.to(values.dtype).exp() * scores.masked_fill(~present, 0)
+        # The smallest finite number and not -inf: a query without any neighbor gets a finite softmax, times zero.
+        weights = logits.masked_fill(~present, torch.finfo(logits.dtype).min).softmax(dim=1) * present
+        return self.readout_weight.to(values.dtype) * torch.einsum("nk,nkd->nd", weights, values)
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
         """(batch_size, num_tokens, embed_dim) -> (batch_size, num_heads, num_tokens, head_dim)."""

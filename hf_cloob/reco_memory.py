@@ -13,6 +13,7 @@ from transformers.utils import cached_file
 
 from .reco_building import embed_pairs
 from .reco_captions import ENTRIES_FILE, StoredCaptions, describe_file, write_entries
+from .reco_index import RecoIndex, check_index, indexed_search
 from .reco_memory_checks import (
     NO_ENTRY,
     check_same_encoder,
@@ -80,6 +81,8 @@ class RecoMemory:
     ):
         self._rows = MemoryRows(_checked_block(image_embeds, text_embeds, ids, captions))
         self.fingerprint = fingerprint
+        # By the keys they hold, where the search is not exact.
+        self._indexes: dict[str, RecoIndex] = {}
         # Grows with every edit: what was computed from the memory before is out of date.
         self.version = 0
 
@@ -163,7 +166,7 @@ class RecoMemory:
     # -- looking up --
 
     def retrieve_for_images(
-        self, image_embeds: torch.Tensor, k: int, exclude_ids: torch.Tensor | None = None
+        self, image_embeds: torch.Tensor, k: int, exclude_ids: torch.Tensor | None = None, exact: bool = False
     ) -> RecoNeighbors:
         """Find the k entries whose IMAGES are nearest and return their TEXT embeddings.
 
@@ -171,6 +174,7 @@ class RecoMemory:
             image_embeds: (n, projection_dim) queries, L2-normalized.
             k: neighbors; where there are fewer entries, all are found and the rest is marked as missing.
             exclude_ids: (n,) or (n, e) ids that a query must not find; -1 stands for none.
+            exact: search exactly, even where `set_index` has set an approximate index.
 
         Returns:
             [`RecoNeighbors`] on the device of the queries, values and scores in at least float32.
@@ -178,13 +182,34 @@ class RecoMemory:
         Raises:
             ValueError: for another projection_dim, queries that are not finite, unknown ids, or a damaged memory.
         """
-        return self._retrieve(image_embeds, "image_embeds", "text_embeds", k, exclude_ids)
+        return self._retrieve(image_embeds, "image_embeds", "text_embeds", k, exclude_ids, exact)
 
     def retrieve_for_texts(
-        self, text_embeds: torch.Tensor, k: int, exclude_ids: torch.Tensor | None = None
+        self, text_embeds: torch.Tensor, k: int, exclude_ids: torch.Tensor | None = None, exact: bool = False
     ) -> RecoNeighbors:
         """Find the k entries whose TEXTS are nearest and return their IMAGE embeddings; see `retrieve_for_images`."""
-        return self._retrieve(text_embeds, "text_embeds", "image_embeds", k, exclude_ids)
+        return self._retrieve(text_embeds, "text_embeds", "image_embeds", k, exclude_ids, exact)
+
+    def set_index(self, image_index: RecoIndex | None = None, text_index: RecoIndex | None = None) -> None:
+        """Search the images, the texts or both through another library's index; without one, exactly.
+
+        An index only proposes entries, and the memory scores them with its own keys: scores are what the exact search
+        gives, but an approximate index may miss neighbors. Edits of the memory reach its indexes; their files, unlike
+        the memory's, are theirs (see `hf_cloob.retrieval`).
+
+        Args:
+            image_index: over the `image_embeds` and `ids` of this memory.
+            text_index: over its `text_embeds` and `ids`.
+
+        Raises:
+            ValueError: for an index of another width, of other ids or of other embeddings.
+        """
+        given = {"image_embeds": image_index, "text_embeds": text_index}
+        indexes = {side: index for side, index in given.items() if index is not None}
+        for side, index in indexes.items():
+            check_index(index, self._rows, side)
+        self._indexes = indexes
+        self.version += 1
 
     def captions_of(self, ids: torch.Tensor | Sequence[int]) -> list:
         """Captions of ids, in lists shaped as the ids are; None for -1 and where none is known.
@@ -219,8 +244,7 @@ class RecoMemory:
             first = int(self.ids.max()) + 1
             ids = torch.arange(first, first + len(image_embeds))
         block = _checked_block(image_embeds, text_embeds, ids, captions, self.projection_dim).to(self.device)
-        self._rows.append([block])
-        self.version += 1
+        self._append([block])
         return block.ids
 
     def remove(self, ids: Sequence[int] | torch.Tensor | int) -> None:
@@ -232,8 +256,11 @@ class RecoMemory:
         rows = self._rows.of(torch.as_tensor(ids, dtype=torch.int64).flatten().to(self.device)).unique()
         if len(rows) == len(self):
             raise ValueError(f"Removing all {len(self)} entries would leave an empty memory.")
+        removed = self._rows.ids[rows].cpu()
         self._rows.remove(rows)
         self.version += 1
+        for index in self._indexes.values():
+            index.remove(removed)
 
     def merge(self, other: "RecoMemory") -> None:
         """Add all entries of another memory under their own ids; memory-mapped embeddings stay on disk.
@@ -246,8 +273,17 @@ class RecoMemory:
                 f"Memories of projection_dim {self.projection_dim} and {other.projection_dim} cannot be merged."
             )
         check_same_encoder(other.fingerprint, self.fingerprint, "the memory it is merged into")
-        self._rows.append([block.to(self.device) for block in other._rows.remaining()])
+        self._append([block.to(self.device) for block in other._rows.remaining()])
         self.fingerprint = self.fingerprint or other.fingerprint
+
+    def _append(self, blocks: list[RowBlock]) -> None:
+        # Should an index fail, it may hold entries that the memory has not, which is noticed when it proposes one; the
+        # other way round they would be missing silently. Ids that are there already are refused by append below.
+        if not self._rows.has(torch.cat([block.ids for block in blocks])).any():
+            for side, index in self._indexes.items():
+                for block in blocks:
+                    index.add(getattr(block, side).cpu(), block.ids.cpu())
+        self._rows.append(blocks)
         self.version += 1
 
     # -- files --
@@ -310,10 +346,12 @@ class RecoMemory:
         captions = StoredCaptions(entries_path, metadata, len(ids))
         memory = cls.__new__(cls)
         memory._rows = MemoryRows(RowBlock(tensors["image_embeds"], tensors["text_embeds"], ids, captions))
-        memory.fingerprint, memory.version = metadata.get("fingerprint"), 0
+        memory.fingerprint, memory.version, memory._indexes = metadata.get("fingerprint"), 0, {}
         return memory
 
-    def _retrieve(self, queries: torch.Tensor, keys: str, values: str, k: int, exclude_ids) -> RecoNeighbors:
+    def _retrieve(
+        self, queries: torch.Tensor, keys: str, values: str, k: int, exclude_ids, exact: bool
+    ) -> RecoNeighbors:
         if queries.dim() != 2 or queries.shape[1] != self.projection_dim:
             raise ValueError(
                 f"{keys} must have the shape (n, {self.projection_dim}) of this memory, got {tuple(queries.shape)}."
@@ -329,9 +367,12 @@ class RecoMemory:
             # An unknown id would exclude nothing, and the answer would leak.
             self._rows.of(excluded[excluded != NO_ENTRY])
         surplus = 0 if excluded is None else excluded.shape[1]
-        removed = self._rows.removed if len(self._rows.removed) else None
         blocks = self._rows.blocks
-        scores, rows = exact_search(searched, [getattr(block, keys) for block in blocks], k + surplus, removed)
+        if keys in self._indexes and not exact and len(queries) and k:
+            scores, rows = indexed_search(self._indexes[keys], self._rows, keys, searched, k + surplus)
+        else:
+            removed = self._rows.removed if len(self._rows.removed) else None
+            scores, rows = exact_search(searched, [getattr(block, keys) for block in blocks], k + surplus, removed)
         ids = self._rows.ids[rows].masked_fill(rows < 0, NO_ENTRY)
         if excluded is not None:
             scores, rows, ids = _without(excluded, k, scores, rows, ids)

@@ -53,10 +53,49 @@ def exact_search(
         # Autocast would score in half precision, and neighbors would be wrong.
         with torch.autocast(queries.device.type, enabled=False):
             groups = _best_groups(part.float(), key_blocks, k + SPARE_GROUPS, removed)
-            part_scores, part_rows = _rescored(part, key_blocks, groups, k, removed)
+            part_scores, part_rows = score_rows(part, key_blocks, _rows_of_groups(groups, key_blocks, removed), k)
         scores.append(part_scores)
         rows.append(part_rows)
     return torch.cat(scores), torch.cat(rows)
+
+
+def score_rows(
+    queries: torch.Tensor, key_blocks: Sequence[torch.Tensor], candidates: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Score every query's candidates by one fixed sum each and take the best k; see `exact_search`.
+
+    Args:
+        queries: (n, projection_dim), floating point.
+        key_blocks: the memory's rows in pieces (rows, projection_dim) on the device of the queries.
+        candidates: (n, c) different rows, ascending, counted over all blocks; -1 anywhere for none.
+        k: neighbors wanted.
+
+    Returns:
+        scores (n, k) and rows (n, k), as `exact_search`.
+
+    Raises:
+        ValueError: if the key of a candidate is not finite.
+    """
+    width, absent = queries.shape[1], candidates < 0
+    queries = queries.to(torch.promote_types(queries.dtype, torch.float32))
+    scores = queries.new_empty(candidates.shape)
+    at_once = max(1, RESCORED_ELEMENTS // (candidates.shape[1] * width))
+    for first in range(0, len(queries), at_once):
+        rows = candidates[first : first + at_once].clamp_min(0)
+        keys = gather_rows(key_blocks, rows.flatten()).to(queries.dtype).view(*rows.shape, width)
+        scores[first : first + at_once] = (keys * queries[first : first + at_once, None]).sum(dim=-1)
+    scores[absent] = float("-inf")
+    if not (torch.isfinite(scores) | absent).all():
+        row = candidates[~(torch.isfinite(scores) | absent)][0].item()
+        raise ValueError(f"The memory is damaged: the key in row {row} holds NaN or infinite values.")
+    # Candidates ascend, so a stable sort leaves equal scores in the order of their rows.
+    scores, order = scores.sort(dim=1, descending=True, stable=True)
+    rows = candidates.gather(1, order).masked_fill(scores == float("-inf"), -1)
+    missing = max(0, k - rows.shape[1])
+    return (
+        F.pad(scores[:, :k], (0, missing), value=float("-inf")),
+        F.pad(rows[:, :k], (0, missing), value=-1),
+    )
 
 
 def gather_rows(blocks: Sequence[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
@@ -150,32 +189,15 @@ def _products(keys: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
     return F.conv2d(images, queries[:, :, None, None]).permute(0, 2, 3, 1).reshape(len(keys), -1)
 
 
-def _rescored(queries, key_blocks, groups, k, removed) -> tuple[torch.Tensor, torch.Tensor]:
-    """Score all rows of the selected groups by one fixed sum each and take the best k."""
-    num_rows, width = sum(len(block) for block in key_blocks), queries.shape[1]
+def _rows_of_groups(
+    groups: torch.Tensor, key_blocks: Sequence[torch.Tensor], removed: torch.Tensor | None
+) -> torch.Tensor:
+    """All rows of the selected groups, -1 for those that are not there, (n, num_groups * GROUP)."""
     candidates = (groups.unsqueeze(2) * GROUP + torch.arange(GROUP, device=groups.device)).flatten(1)
-    absent = candidates >= num_rows
+    absent = candidates >= sum(len(block) for block in key_blocks)
     if removed is not None:
         absent |= torch.isin(candidates, removed)
-    queries = queries.to(torch.promote_types(queries.dtype, torch.float32))
-    scores = queries.new_empty(candidates.shape)
-    at_once = max(1, RESCORED_ELEMENTS // (candidates.shape[1] * width))
-    for first in range(0, len(queries), at_once):
-        rows = candidates[first : first + at_once].clamp(max=num_rows - 1)
-        keys = gather_rows(key_blocks, rows.flatten()).to(queries.dtype).view(*rows.shape, width)
-        scores[first : first + at_once] = (keys * queries[first : first + at_once, None]).sum(dim=-1)
-    scores[absent] = float("-inf")
-    if not (torch.isfinite(scores) | absent).all():
-        row = candidates[~(torch.isfinite(scores) | absent)][0].item()
-        raise ValueError(f"The memory is damaged: the key in row {row} holds NaN or infinite values.")
-    # Candidates ascend, so a stable sort leaves equal scores in the order of their rows.
-    scores, order = scores.sort(dim=1, descending=True, stable=True)
-    rows = candidates.gather(1, order).masked_fill(scores == float("-inf"), -1)
-    missing = max(0, k - rows.shape[1])
-    return (
-        F.pad(scores[:, :k], (0, missing), value=float("-inf")),
-        F.pad(rows[:, :k], (0, missing), value=-1),
-    )
+    return candidates.masked_fill(absent, -1)
 
 
-__all__ = ["exact_search", "gather_rows"]
+__all__ = ["exact_search", "gather_rows", "score_rows"]

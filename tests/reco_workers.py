@@ -25,8 +25,12 @@ def cached_inputs(pairs: int) -> dict[str, torch.Tensor]:
         "text_embeds": unit_rows(pairs, 16, 2),
         "image_neighbor_embeds": unit_rows(3 * pairs, 16, 3).view(pairs, 3, 16),
         "text_neighbor_embeds": unit_rows(3 * pairs, 16, 4).view(pairs, 3, 16),
+        "image_neighbor_scores": torch.linspace(0.9, 0.1, 3 * pairs).view(pairs, 3),
+        "text_neighbor_scores": torch.linspace(-0.2, 0.7, 3 * pairs).view(pairs, 3),
     }
     inputs["image_neighbor_embeds"][-1, 1:] = 0
+    # As a cache keeps what was not found.
+    inputs["image_neighbor_scores"][-1, 1:] = float("-inf")
     return {name: tensor.double() for name, tensor in inputs.items()}
 
 

@@ -25,8 +25,19 @@ def layer_norm(layer: nn.LayerNorm, vector: torch.Tensor) -> torch.Tensor:
     return layer.weight.double() * centered / torch.sqrt((centered**2).mean() + layer.eps) + layer.bias.double()
 
 
-def fusion(layer, query: torch.Tensor, neighbors: Rows) -> torch.Tensor:
-    """l2norm(h + W_2 gelu(W_1 LN'(h))), h = x + W_o Attention(LN(x); LN([x; neighbors])), one head at a time."""
+def readout(layer, neighbors: Rows, scores: list) -> torch.Tensor:
+    """a sum_m softmax_m(b s_m) y_m; without scores, a times the neighbors' mean."""
+    logits = [layer.readout_log_scale.double().exp() * score for score in scores]
+    total = log_sum_exp(logits)
+    mixed = sum(torch.exp(logit - total) * value for logit, value in zip(logits, neighbors, strict=True))
+    return layer.readout_weight.double() * mixed
+
+
+def fusion(layer, query: torch.Tensor, neighbors: Rows, scores: list | None = None) -> torch.Tensor:
+    """l2norm(h + W_2 gelu(W_1 LN'(h))), h = g + W_o Attention(LN(x); LN([x; neighbors])), one head at a time.
+
+    g is the query with the readout of its neighbors.
+    """
     tokens = [layer_norm(layer.attention_norm, token) for token in (query, *neighbors)]
     width = len(query) // layer.num_heads
     queried = linear(layer.q_proj, tokens[0])
@@ -34,10 +45,13 @@ def fusion(layer, query: torch.Tensor, neighbors: Rows) -> torch.Tensor:
     heads = []
     for head in range(layer.num_heads):
         part = slice(head * width, (head + 1) * width)
-        scores = [dot(queried[part], key[part]) / math.sqrt(width) for key in keys]
-        total = log_sum_exp(scores)
-        heads.append(sum(torch.exp(score - total) * value[part] for score, value in zip(scores, values, strict=True)))
+        logits = [dot(queried[part], key[part]) / math.sqrt(width) for key in keys]
+        total = log_sum_exp(logits)
+        heads.append(sum(torch.exp(logit - total) * value[part] for logit, value in zip(logits, values, strict=True)))
     state = query + linear(layer.out_proj, torch.cat(heads))
+    if neighbors:
+        zeros = [torch.zeros((), dtype=torch.float64)] * len(neighbors)
+        state = state + readout(layer, neighbors, zeros if scores is None else scores)
     hidden = linear(layer.fc1, layer_norm(layer.mlp_norm, state))
     state = state + linear(layer.fc2, hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2)
     return state / torch.sqrt(dot(state, state))

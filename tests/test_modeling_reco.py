@@ -58,7 +58,8 @@ def refined_by_loops(model: RecoForZeroShot, embeds: torch.Tensor, side: str, ex
     for number, query in enumerate(rows(embeds)):
         without = () if excluded is None else (memory.ids.tolist().index(excluded[number]),)
         near = reference_reco.nearest(query, rows(keys), model.config.num_neighbors, without)
-        refined.append(reference_reco.fusion(fusion, query, rows(values[near])))
+        scores = [reference_reco.dot(query, key) for key in rows(keys[near])]
+        refined.append(reference_reco.fusion(fusion, query, rows(values[near]), scores))
     return torch.stack(refined)
 
 
@@ -242,8 +243,9 @@ def test_the_loss_of_cached_neighbors_is_the_loops_and_its_gradients_too():
     refined = []
     for side, fusion in (("image", model.image_fusion), ("text", model.text_fusion)):
         found = [[row for row in rows(near) if row.any()] for near in inputs[f"{side}_neighbor_embeds"]]
-        queries = zip(rows(inputs[f"{side}_embeds"]), found, strict=True)
-        refined.append([reference_reco.fusion(fusion, query, near) for query, near in queries])
+        scores = [[score for score in near if score.isfinite()] for near in inputs[f"{side}_neighbor_scores"]]
+        queries = zip(rows(inputs[f"{side}_embeds"]), found, scores, strict=True)
+        refined.append([reference_reco.fusion(fusion, query, *near) for query, *near in queries])
     x, y = rows(inputs["image_embeds"]), rows(inputs["text_embeds"])
     expected = reference_reco.reco(x, y, *refined, model.base.logit_scale.double().exp())
     torch.testing.assert_close(out.loss, expected, rtol=1e-12, atol=0)
@@ -268,6 +270,7 @@ def test_training_with_a_live_memory_equals_training_on_the_cache(family, reco):
     model.set_memory(None)
     # The cache is kept in half precision, as the memory is.
     cached = {name: embeds.half() for name, embeds in cached.items()}
+    cached |= {"image_neighbor_scores": found[0].scores, "text_neighbor_scores": found[1].scores}
     out = model(image_embeds=x, text_embeds=y, **cached, return_loss=True)
     torch.testing.assert_close(out.loss, live.loss)
     torch.testing.assert_close(out.logits_per_image, live.logits_per_image)

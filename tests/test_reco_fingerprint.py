@@ -7,8 +7,9 @@ import copy
 import pytest
 import torch
 from tiny_models import tiny_clip, tiny_cloob
+from tiny_reco import unit_rows
 
-from hf_cloob import CloobModel, encoder_fingerprint
+from hf_cloob import CloobModel, close_gap, encoder_fingerprint, open_gap
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -40,6 +41,15 @@ def test_other_weights_have_another_fingerprint():
     optimizer.step()
     fingerprints.add(encoder_fingerprint(changed))
     assert len(fingerprints) == 4 and all(len(fingerprint) == 32 for fingerprint in fingerprints)
+
+
+def test_closing_the_gap_makes_another_encoder():
+    model = tiny_cloob()
+    fingerprint = encoder_fingerprint(model)
+    close_gap(model, unit_rows(4, model.config.projection_dim, 1), unit_rows(4, model.config.projection_dim, 2))
+    assert encoder_fingerprint(model) != fingerprint
+    open_gap(model)
+    assert encoder_fingerprint(model) == fingerprint
 
 
 def test_a_scale_does_not_count():

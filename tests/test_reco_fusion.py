@@ -25,14 +25,22 @@ def neighbors_of(batch_size: int, k: int, seed: int = 4) -> torch.Tensor:
     return unit_rows(batch_size * k, 8, seed).view(batch_size, k, 8)
 
 
+def scores_of(batch_size: int, k: int) -> torch.Tensor:
+    """Cosines, float64, the nearest first."""
+    return torch.rand(batch_size, k, dtype=torch.float64).sort(dim=1, descending=True).values
+
+
 @pytest.mark.parametrize("num_heads", [1, 2, 4])
 @pytest.mark.parametrize("k", [0, 1, 3])
-def test_values_and_gradients_are_those_of_the_loops(num_heads, k):
+@pytest.mark.parametrize("scored", [True, False])
+def test_values_and_gradients_are_those_of_the_loops(num_heads, k, scored):
     fusion, queries, neighbors = layer(num_heads).double(), unit_rows(3, 8).double(), neighbors_of(3, k).double()
+    scores = scores_of(3, k) if scored else None
     leaves = [queries.requires_grad_(), neighbors.requires_grad_(), *fusion.parameters()]
-    refined = fusion(queries, neighbors)
-    looped = zip(rows(queries), neighbors, strict=True)
-    expected = torch.stack([reference_reco.fusion(fusion, query, rows(near)) for query, near in looped])
+    refined = fusion(queries, neighbors, scores)
+    looped = zip(rows(queries), neighbors, [None] * 3 if scores is None else scores.unbind(), strict=True)
+    expected = [reference_reco.fusion(fusion, query, rows(near), alike) for query, near, alike in looped]
+    expected = torch.stack(expected)
     torch.testing.assert_close(refined, expected, rtol=0, atol=1e-12)
     direction = torch.randn_like(refined)
     # Without neighbors nothing depends on them.
@@ -46,17 +54,34 @@ def test_values_and_gradients_are_those_of_the_loops(num_heads, k):
 
 def test_a_new_layer_changes_nothing_and_learns():
     fusion, queries, neighbors = layer(stirred=False), unit_rows(4, 8), neighbors_of(4, 3)
-    refined = fusion(queries, neighbors)
+    refined = fusion(queries, neighbors, scores_of(4, 3))
     torch.testing.assert_close(refined, queries, rtol=0, atol=1e-7)
     refined[:, 0].sum().backward()
     assert fusion.out_proj.weight.grad.abs().max() > 0 and fusion.fc2.weight.grad.abs().max() > 0
+    assert fusion.readout_weight.grad.abs() > 0
+
+
+def test_with_a_readout_a_new_layer_is_the_hopfield_readout():
+    fusion, queries, neighbors, scores = (
+        RecoFusion(8, 2, 12, 1.5, 7.0),
+        unit_rows(4, 8),
+        neighbors_of(4, 3),
+        scores_of(4, 3),
+    )
+    mixed = torch.einsum("nk,nkd->nd", torch.softmax(7.0 * scores, dim=1).float(), neighbors)
+    expected = torch.nn.functional.normalize(queries + 1.5 * mixed, dim=1)
+    torch.testing.assert_close(fusion(queries, neighbors, scores), expected)
+    without_neighbors = fusion(queries, torch.zeros_like(neighbors), scores)
+    torch.testing.assert_close(without_neighbors, queries, rtol=0, atol=1e-7)
 
 
 def test_the_order_of_neighbors_does_not_matter():
     fusion, queries, neighbors = layer(), unit_rows(4, 8), neighbors_of(4, 5)
-    refined = fusion(queries, neighbors)
-    torch.testing.assert_close(fusion(queries, neighbors.flip(1)), refined)
-    assert not torch.allclose(fusion(queries, neighbors[:, :4]), refined, atol=1e-3)
+    scores = scores_of(4, 5)
+    refined = fusion(queries, neighbors, scores)
+    torch.testing.assert_close(fusion(queries, neighbors.flip(1), scores.flip(1)), refined)
+    assert not torch.allclose(fusion(queries, neighbors, scores.flip(1)), refined, atol=1e-3)
+    assert not torch.allclose(fusion(queries, neighbors[:, :4], scores[:, :4]), refined, atol=1e-3)
 
 
 def test_missing_neighbors_take_no_part():
@@ -65,9 +90,10 @@ def test_missing_neighbors_take_no_part():
     padded = neighbors.clone()
     for row, count in enumerate(counts):
         padded[row, count:] = 0
-    refined = fusion(queries, padded)
+    scores = scores_of(3, 5)
+    refined = fusion(queries, padded, scores)
     for row, count in enumerate(counts):
-        alone = fusion(queries[row : row + 1], neighbors[row : row + 1, :count])
+        alone = fusion(queries[row : row + 1], neighbors[row : row + 1, :count], scores[row : row + 1, :count])
         torch.testing.assert_close(refined[row : row + 1], alone)
 
 
@@ -84,3 +110,8 @@ def test_half_precision_weights_give_unit_rows_in_float32():
 def test_neighbors_that_do_not_fit_are_named(shape):
     with pytest.raises(ValueError, match=rf"got \(4, 8\) and \({', '.join(map(str, shape))}\)"):
         layer()(unit_rows(4, 8), torch.zeros(shape))
+
+
+def test_scores_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"a score for each of the neighbors \(4, 3\), got \(4, 2\)"):
+        layer()(unit_rows(4, 8), neighbors_of(4, 3), scores_of(4, 2))

@@ -7,20 +7,18 @@ classification on them.
 """
 
 import hashlib
-import io
-import json
 import logging
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .dataset_cache import build_once, corpus_folder, png_cell, read_report, write_report
 from .emoji_concepts import EmojiConcept, codepoint_key, emoji_concepts, icons_by_codepoint, icons_by_name
-from .emoji_packages import EMOJI_FAMILIES, EMOJIBASE, default_cache_dir, fetch_packages, read_json
+from .emoji_packages import EMOJI_FAMILIES, EMOJIBASE
 from .emoji_protocol import COMPLETE_FAMILIES, TRAIN_FAMILIES, WITHHELD_GROUPS, WITHHELD_SUBGROUPS, split_of
+from .npm_packages import default_cache_dir, fetch_packages, read_json
 from .svg_rendering import iconify_svg, render_svg
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "selection", "test_seen", "test_unseen")
-REPORT_NAME = "build_report.json"
 # Raised whenever the same packages would give another dataset, so that old ones in a cache are not taken for it.
 BUILD_VERSION = 2
 
@@ -66,17 +63,12 @@ def load_emoji(cache_dir: str | os.PathLike | None = None, image_size: int = 64)
         ValueError: `image_size` is below 8, or a package differs from its recorded sha512.
         RuntimeError: npm is missing or could not fetch a package.
     """
-    if image_size < 8:
-        raise ValueError(f"image_size must be at least 8 pixels, got {image_size}")
     import datasets
 
     cache_dir = Path(cache_dir) if cache_dir is not None else default_cache_dir()
-    folder = cache_dir / "datasets" / f"emoji-{image_size}px-{_fingerprint()}"
-    if not folder.exists():
-        _publish(lambda aside: _build(cache_dir, image_size, aside), folder)
-    report = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
-    if report["unreadable"]:
-        logger.warning("%d emoji drawings could not be read: %s", len(report["unreadable"]), report["unreadable"])
+    folder = corpus_folder(cache_dir, "emoji", image_size, _ingredients())
+    build_once(folder, lambda aside: _build(cache_dir, image_size, aside))
+    read_report(folder, "emoji")
     return datasets.DatasetDict({split: datasets.load_from_disk(str(folder / split)) for split in SPLITS})
 
 
@@ -95,26 +87,9 @@ def emoji_classes(emoji: "datasets.DatasetDict") -> EmojiClasses:
     )
 
 
-def _fingerprint() -> str:
+def _ingredients() -> list[Any]:
     packages = [asdict(package) for package in (EMOJIBASE, *EMOJI_FAMILIES.values())]
-    text = json.dumps([BUILD_VERSION, WITHHELD_SUBGROUPS, packages])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _publish(build: Callable[[Path], None], folder: Path) -> None:
-    """Build aside and rename: an interrupted build leaves nothing behind that looks finished."""
-    aside = folder.parent / f".building-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
-    try:
-        build(aside)
-        try:
-            os.replace(aside, folder)
-        except OSError:
-            # Another process finished the same build first.
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    return [BUILD_VERSION, WITHHELD_SUBGROUPS, packages]
 
 
 def _build(cache_dir: Path, image_size: int, folder: Path) -> None:
@@ -135,7 +110,7 @@ def _build(cache_dir: Path, image_size: int, folder: Path) -> None:
     for split, split_rows in rows.items():
         dataset = datasets.Dataset.from_list(split_rows, features=_features(), split=datasets.NamedSplit(split))
         dataset.save_to_disk(str(folder / split))
-    (folder / REPORT_NAME).write_text(json.dumps(report, indent=1), encoding="utf-8")
+    write_report(folder, report)
     logger.info("Built the emoji corpus: %s", report["sizes"])
 
 
@@ -186,11 +161,9 @@ def _render_family(
         if owner != concept.concept:
             report["ambiguous"].append({"family": family, "concept": concept.concept, "drawn_as": owner})
             continue
-        png = io.BytesIO()
-        image.save(png, format="PNG")
         rows.append(
             {
-                "image": {"bytes": png.getvalue(), "path": None},
+                "image": png_cell(image),
                 "caption": concept.label,
                 **asdict(concept),
                 "family": family,

@@ -54,7 +54,7 @@ def emoji_concepts(
     for emoji in sorted((emoji for emoji in emojis if "group" in emoji), key=lambda emoji: emoji["order"]):
         group = names["groups"][str(emoji["group"])]
         if group not in withheld_groups and all(codepoint_key(emoji["hexcode"]) in family for family in drawn):
-            kept.append((emoji, _plain(emoji["label"]), [_plain(tag) for tag in emoji.get("tags", ())], group))
+            kept.append((emoji, plain_text(emoji["label"]), [plain_text(tag) for tag in emoji.get("tags", ())], group))
     labels = Counter(label.lower() for _, label, _, _ in kept)
     tag_counts = Counter(tag.lower() for _, _, tags, _ in kept for tag in set(tags))
     concepts = []
@@ -107,6 +107,6 @@ def icons_by_name(
     return found
 
 
-def _plain(text: str) -> str:
-    # Tokenizers know straight quotes better, and users type them.
+def plain_text(text: str) -> str:
+    """A name with straight quotes and single spaces: tokenizers know these better, and users type them."""
     return " ".join(text.translate(_STRAIGHT_QUOTES).split())

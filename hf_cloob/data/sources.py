@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .corpora import corpus_columns, is_corpus, load_corpus
+
 if TYPE_CHECKING:
     import datasets
 
@@ -20,13 +22,15 @@ def load_pairs(
     caption_column: str = "caption",
     concept_column: str | None = None,
 ) -> "datasets.Dataset":
-    """Load image-text pairs from the Hub, from a local folder or from a dataset saved to disk.
+    """Load image-text pairs from the Hub, from a local folder, from a dataset saved to disk, or several of these.
 
     Args:
-        dataset_name: a Hub dataset, a folder `datasets.load_dataset` reads, or one that `save_to_disk` wrote.
+        dataset_name: a corpus of this package (see `load_corpus`), a Hub dataset, a folder `datasets.load_dataset`
+            reads (tar shards, CSV, parquet, pictures with metadata), or one that `save_to_disk` wrote. Several, with
+            commas between them, become one dataset, in their order.
         dataset_config: the Hub dataset's configuration.
         split: name of the split.
-        image_column: pictures, or their paths or bytes.
+        image_column: pictures, or their paths or bytes. The package's own corpora have their own columns.
         caption_column: a string, a list of strings, or a class label (whose name is then the caption) for each row.
         concept_column: optional id; two pairs of one concept never meet in a batch.
 
@@ -37,8 +41,30 @@ def load_pairs(
     Raises:
         ValueError: the dataset, the split or a column is missing, a caption column is not text, or no row is left.
     """
-    dataset = load_table(dataset_name, dataset_config, split)
-    return normalize_pairs(dataset, image_column, caption_column, concept_column, name=f"{dataset_name} ({split})")
+    import datasets
+
+    parts = []
+    for name in dataset_names(dataset_name):
+        dataset, shown = load_table(name, dataset_config, split), f"{name} ({split})"
+        columns = image_column, caption_column, concept_column
+        if is_corpus(name):
+            columns = corpus_columns(dataset, with_concept=concept_column is not None)
+        parts.append(normalize_pairs(dataset, *columns, name=shown))
+    return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
+
+
+def dataset_names(dataset_name: str) -> list[str]:
+    """The names in "NAME,NAME"; an existing folder is one name, whatever it is called.
+
+    Raises:
+        ValueError: an empty name.
+    """
+    if Path(dataset_name).exists():
+        return [dataset_name]
+    names = [name.strip() for name in dataset_name.split(",")]
+    if not all(names):
+        raise ValueError(f"dataset_name must be names with commas between them, got {dataset_name!r}")
+    return names
 
 
 def normalize_pairs(
@@ -83,13 +109,16 @@ def clean_captions(value: str | list[str | None] | None) -> list[str]:
 
 
 def load_table(dataset_name: str, dataset_config: str | None, split: str) -> "datasets.Dataset":
-    """One split of a Hub dataset, a folder that `load_dataset` takes, or what `save_to_disk` wrote, as it is.
+    """One split of a dataset, as it is: a corpus of this package (see `load_corpus`), a Hub dataset, a folder that
+    `load_dataset` takes, or what `save_to_disk` wrote.
 
     Raises:
-        ValueError: there is no such dataset or split.
+        ValueError: there is no such dataset or split, or a corpus cannot be fetched.
     """
     import datasets
 
+    if is_corpus(dataset_name):
+        return load_corpus(dataset_name, split)
     folder = Path(dataset_name)
     if (folder / "dataset_dict.json").is_file():
         splits = datasets.load_from_disk(str(folder))

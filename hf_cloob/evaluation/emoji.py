@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
+from ..gap_closing import subtract_offset
 from .prompts import EMOJI_TEMPLATES, PromptTemplate, fill_templates
 from .retrieval_metrics import recall_at_k
 from .zero_shot import build_classifier, zero_shot_metrics
@@ -74,7 +75,8 @@ def evaluate_emoji(
         if pooled_prompt_states is None:
             return model.encode_texts(prompts, processor)
         with torch.no_grad():
-            return F.normalize(model.text_projection(pooled_prompt_states(prompts)).float(), dim=-1).cpu()
+            embeds = subtract_offset(model.text_projection(pooled_prompt_states(prompts)), model.text_offset)
+            return F.normalize(embeds.float(), dim=-1).cpu()
 
     class_embeds = build_classifier(encode_prompts, list(concepts.values()), templates, batch_size)
     metrics: dict[str, float] = {}

@@ -8,6 +8,9 @@ from torch.nn import functional as F
 from ..reco_memory import RecoMemory
 
 DEFAULT_THRESHOLD = 0.95
+# Above it rounding decides: with a float16 key the cosine of a picture with itself is 1 +- 0.001, and a query's last
+# bits depend on the batch that it was embedded in.
+LARGEST_RELIABLE_THRESHOLD = 0.999
 
 
 def near_duplicates(
@@ -21,7 +24,7 @@ def near_duplicates(
         memory: the memory.
         image_embeds: (n, projection_dim) of the memory's encoder, L2-normalized.
         threshold: least cosine of two pictures that count as the same. What is right depends on the encoder: look at
-            pairs around it.
+            pairs around it. Above 0.999 it may miss the very same picture, because keys are kept in float16.
         batch_size: queries searched at once.
 
     Returns:
@@ -57,7 +60,7 @@ def _found(memory: RecoMemory, queries: torch.Tensor, threshold: float) -> torch
     """(n, e) for some queries, e as small as it can be."""
     k = 8
     while True:
-        neighbors = memory.retrieve_for_images(queries, min(k, len(memory)))
+        neighbors = memory.retrieve_for_images(queries, min(k, len(memory)), exact=True)
         close = neighbors.scores >= threshold
         # Scores fall from left to right: where the last one is below the threshold, all have been found.
         if not close[:, -1].any() or k >= len(memory):

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from hf_cloob.data import emoji as emoji_module
+from hf_cloob.data.dataset_cache import corpus_folder
 from hf_cloob.data.emoji import SPLITS, emoji_classes, load_emoji
 from hf_cloob.data.emoji_concepts import EmojiConcept
-from hf_cloob.data.emoji_packages import EMOJI_FAMILIES, default_cache_dir
+from hf_cloob.data.emoji_packages import EMOJI_FAMILIES
 from hf_cloob.data.emoji_protocol import WITHHELD_SUBGROUPS
+from hf_cloob.data.npm_packages import default_cache_dir
 
 CONCEPT = EmojiConcept("ox", "1F402", "ox", ("bull",), ("ox", "bull"), "animals-nature", "animal-mammal")
 
@@ -102,7 +104,7 @@ def test_an_unreadable_drawing_is_skipped_and_reported():
 
 
 def test_unreadable_drawings_are_logged_whenever_the_corpus_is_loaded(emoji, tmp_path, caplog):
-    source = next((default_cache_dir() / "datasets").glob(f"emoji-64px-{emoji_module._fingerprint()}"))
+    source = corpus_folder(default_cache_dir(), "emoji", 64, emoji_module._ingredients())
     folder = tmp_path / "datasets" / source.name
     shutil.copytree(source, folder)
     report = json.loads((folder / "build_report.json").read_text())
@@ -120,18 +122,6 @@ def test_a_failed_build_leaves_no_dataset_behind(emoji, tmp_path):
     with pytest.raises(ValueError, match="iconify-json-noto"):
         load_emoji(tmp_path)
     assert not list((tmp_path / "datasets").iterdir())
-
-
-def test_the_first_of_two_builds_at_once_stays(tmp_path):
-    folder = tmp_path / "datasets" / "corpus"
-
-    def build(aside):
-        (aside / "late").touch()
-        folder.mkdir()
-        (folder / "early").touch()
-
-    emoji_module._publish(build, folder)
-    assert [path.name for path in folder.parent.rglob("*")] == ["corpus", "early"]
 
 
 def test_a_senseless_image_size_is_refused(tmp_path):

@@ -9,7 +9,7 @@ import datasets
 import pytest
 from PIL import Image
 
-from hf_cloob.data.sources import clean_captions, load_pairs, normalize_pairs
+from hf_cloob.data.sources import clean_captions, dataset_names, load_pairs, normalize_pairs
 
 
 def png(color="red"):
@@ -105,6 +105,31 @@ def test_a_folder_of_pictures_with_metadata_is_read(tmp_path, monkeypatch):
 def test_a_dataset_that_is_nowhere_is_named(tmp_path):
     with pytest.raises(ValueError, match="No dataset .*nowhere"):
         load_pairs(str(tmp_path / "nowhere"))
+
+
+def test_several_datasets_become_one_in_their_order(tmp_path):
+    for name, captions in (("one", ["a", "", "c"]), ("two", [["d", "e"]])):
+        datasets.DatasetDict({"train": table(captions)}).save_to_disk(str(tmp_path / name))
+    both = load_pairs(f"{tmp_path / 'one'}, {tmp_path / 'two'}", image_column="picture", caption_column="text")
+    assert both["captions"][:] == [["a"], ["c"], ["d", "e"]] and both[2]["image"].size == (4, 4)
+
+
+def test_a_folder_with_a_comma_in_its_name_is_one_dataset(tmp_path):
+    datasets.DatasetDict({"train": table(["a"])}).save_to_disk(str(tmp_path / "a,b"))
+    assert dataset_names(str(tmp_path / "a,b")) == [str(tmp_path / "a,b")]
+    assert load_pairs(str(tmp_path / "a,b"), image_column="picture", caption_column="text").num_rows == 1
+    with pytest.raises(ValueError, match="names with commas between them, got 'emoji,'"):
+        dataset_names("emoji,")
+
+
+def test_the_packages_own_corpora_are_read_by_name_with_their_own_columns(emoji, tmp_path):
+    datasets.DatasetDict({"selection": table(["a"])}).save_to_disk(str(tmp_path))
+    both = load_pairs(f"emoji,{tmp_path}", split="selection", image_column="picture", caption_column="text")
+    assert both["captions"][:] == [*emoji["selection"]["captions"], ["a"]]
+    alone = load_pairs("emoji", split="test_unseen", caption_column="text", concept_column="id")
+    assert alone["concept"][:] == emoji["test_unseen"]["concept"][:]
+    with pytest.raises(ValueError, match="emoji has no split 'test'; its splits are"):
+        load_pairs("emoji", split="test")
 
 
 def test_the_emoji_corpus_goes_through_the_same_door(emoji):

@@ -154,7 +154,8 @@ class NearItsLabels:
     """A real text tower; each picture lies near its label, at random, so that about half of them are found."""
 
     def __init__(self, model, processor, labels):
-        self.text_projection, self.encode_texts = model.text_projection, model.encode_texts
+        self.text_projection, self.text_offset = model.text_projection, model.text_offset
+        self.encode_texts = model.encode_texts
         text_embeds = model.encode_texts(labels, processor)
         self.image_embeds = normalize(text_embeds + 1.8 * normalize(torch.randn(text_embeds.shape), dim=-1), dim=-1)
 

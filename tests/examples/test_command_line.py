@@ -14,6 +14,7 @@ import pytest
 from command_line import RECIPE_FOLDER, UserError, parse_arguments, user_errors
 from demo import DemoArguments
 from pretrain import PretrainArguments
+from train_reco import TrainRecoArguments
 
 
 @dataclass
@@ -157,8 +158,9 @@ def test_a_users_error_is_one_line_with_its_subject_and_others_pass_through():
 
 @pytest.mark.parametrize("recipe", sorted(RECIPE_FOLDER.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_recipe_parses(recipe):
-    args = parse_arguments(PretrainArguments, "Test.", argv=[str(recipe)])
-    assert args != PretrainArguments()
+    arguments = TrainRecoArguments if recipe.name.startswith("reco_") else PretrainArguments
+    args = parse_arguments(arguments, "Test.", argv=[str(recipe)])
+    assert args != arguments()
 
 
 def test_help_answers_within_two_seconds(command):

@@ -119,7 +119,7 @@ def test_flags_and_pictures_lie_beside_the_figures(evaluated, checkpoint, class_
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"metrics.json", "arguments.json", "contact_sheet.png", "confusion.png"}
     recorded = json.loads((tmp_path / "out" / "arguments.json").read_text())
-    assert recorded["checkpoint"] == str(checkpoint) and recorded["suite"] == "classification"
+    assert recorded["checkpoint"] == [str(checkpoint)] and recorded["suite"] == "classification"
     # Into the same folder, where no picture of another evaluation may stay.
     assert evaluated(checkpoint, **flags) == found
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"metrics.json", "arguments.json"}
@@ -223,7 +223,9 @@ def test_a_clip_checkpoint_is_evaluated_alike(evaluated, class_folders, tmp_path
 
 
 def test_a_mistake_is_named_in_one_line(mistake, checkpoint, class_folders, tmp_path):
-    assert "suite must be one of emoji, classification, retrieval, birdsnap" in mistake(checkpoint, suite="imagenett")
+    assert "suite must be one of emoji, classification, retrieval, geometry, birdsnap" in mistake(
+        checkpoint, suite="imagenett"
+    )
     assert mistake(checkpoint, suite="imagenet") == "suite imagenet needs --dataset_name, a Hub dataset or a folder"
     assert "does not go with suite emoji" in mistake(checkpoint, dataset_name=class_folders)
     assert "dtype must be float32, bfloat16 or float16, got 'int8'" in mistake(checkpoint, dtype="int8")

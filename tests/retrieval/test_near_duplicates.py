@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from hf_cloob import RecoMemory
+from hf_cloob.retrieval.faiss_index import ivf_index
 from hf_cloob.retrieval.near_duplicates import near_duplicates, remove_near_duplicates
 from tests.tiny_reco import random_memory, unit_rows
 
@@ -32,6 +33,17 @@ def test_every_entry_above_the_threshold_is_found_for_each_query(copies):
     assert ids.shape == (3, max(copies))
     assert [{number for number in row if number >= 0} for row in ids.tolist()] == by_loops(memory, queries, 0.9)
     assert [len(found) for found in by_loops(memory, queries, 0.9)] == copies
+
+
+def test_an_approximate_index_of_the_memory_hides_none():
+    queries = unit_rows(3, 32, 1)
+    memory = memory_with_copies(queries, [2, 0, 40])
+    memory.set_index(ivf_index(memory.image_embeds, memory.ids, num_probes=1))
+    expected = by_loops(memory, queries, 0.4)
+    by_index = memory.retrieve_for_images(queries, len(memory))
+    assert ((by_index.scores >= 0.4).sum(dim=1) < torch.tensor([len(ids) for ids in expected])).any()
+    ids = near_duplicates(memory, queries, 0.4)
+    assert [{number for number in row if number >= 0} for row in ids.tolist()] == expected
 
 
 def test_the_result_excludes_what_it_found():
