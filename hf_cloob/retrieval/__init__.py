@@ -1,3 +1,3 @@
 # Copyright 2026 The hf_cloob authors. All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
-"""Memories for retrieval-enhanced models: building large ones, and keeping test pictures out of them."""
+"""Memories for retrieval-enhanced models: building and searching large ones, and keeping test pictures out of them."""
