@@ -37,6 +37,9 @@ class PretrainArguments:
 
     dataset_name: str = field(default="emoji", metadata={"help": "'emoji', a Hub dataset or a folder of one"})
     dataset_config: str | None = field(default=None, metadata={"help": "configuration name of the Hub dataset"})
+    emoji_families: list[str] | None = field(
+        default=None, metadata={"help": "families of emoji drawings to train on; default: all training families"}
+    )
     dataset_split: str = field(default="train", metadata={"help": "split to train on"})
     image_column: str = field(default="image", metadata={"help": "column of the images"})
     caption_column: str = field(default="caption", metadata={"help": "column of captions, strings or lists"})

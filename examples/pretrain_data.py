@@ -36,7 +36,7 @@ def build_data(args):
                 pooled_prompt_states=pooled_prompt_states,
             )
 
-        return emoji["train"], evaluate
+        return of_families(emoji["train"], args.emoji_families), evaluate
 
     from hf_cloob.data.sources import load_pairs
     from hf_cloob.evaluation.retrieval_metrics import recall_at_k
@@ -64,6 +64,16 @@ def build_data(args):
         return {"selection_mean_recall@1": sum(both) / 2, **recalls, "selection_num_images": len(held_out)}
 
     return parts["train"], evaluate
+
+
+def of_families(emoji, families: list[str] | None):
+    """The drawings of some training families, of all without a choice."""
+    if families is None:
+        return emoji
+    known = sorted(set(emoji["family"]))
+    if not families or not set(families) <= set(known):
+        raise UserError(f"emoji_families must be some of {', '.join(known)}, got {', '.join(families) or 'none'}")
+    return emoji.filter(lambda family: family in families, input_columns="family")
 
 
 def evaluation_prompts(args) -> list[str]:
