@@ -20,7 +20,7 @@ help:
 	@echo "make lint         check the style; make format repairs it"
 	@echo "make lowest       the fast tests with the oldest versions that pyproject.toml admits"
 	@echo "make conformance  transformers' common model tests, on CloobModel and on CLIPModel"
-	@echo "make bench        time pipeline, recall, objective and training step against others; an hour on two cores"
+	@echo "make bench        time pipeline, recall, objective, training step and geometry; an hour on two cores"
 	@echo "make clean        remove environments, caches and built files; runs/ stays"
 
 $(BIN)/python:
@@ -61,6 +61,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python examples/benchmark_recall.py
 	$(BIN)/python examples/benchmark_objective.py
 	$(BIN)/python examples/benchmark_training_step.py
+	$(BIN)/python examples/benchmark_geometry.py
 
 lint: $(VENV)/installed-ruff
 	$(BIN)/ruff check $(SOURCES) .ci

@@ -1,21 +1,23 @@
 # Copyright 2026 The hf_cloob authors. All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluate a CLOOB, CLIP or SigLIP checkpoint: zero-shot, retrieval, linear probe, nearest neighbors and geometry.
+"""Evaluate a CLOOB, CLIP or SigLIP checkpoint: zero-shot, retrieval, probes, geometry and arithmetic.
 
     python examples/evaluate.py runs/emoji_cloob --suite emoji
     python examples/evaluate.py CHECKPOINT --suite imagenet --dataset_name FOLDER
     python examples/evaluate.py CHECKPOINT --suite classification --dataset_name FOLDER --train_split train
     python examples/evaluate.py CHECKPOINT --suite coco --dataset_name FOLDER --annotation_file dataset_coco.json
     python examples/evaluate.py CHECKPOINT ANOTHER --suite geometry
+    python examples/evaluate.py CHECKPOINT --suite arithmetic
     torchrun --nproc_per_node 8 examples/evaluate.py CHECKPOINT --suite emoji
 
 A checkpoint is a folder or a Hub id. A suite is `emoji`, a standard one (see hf_cloob/evaluation/suite_data), or
 `classification` or `retrieval` for data of your own, or `geometry`: where images and texts lie, on the emoji or on
-captioned data, for several checkpoints side by side. A dataset is a Hub id, a folder of class folders, a table that
-`datasets` reads, VOC2007, or tar shards in CLIP_benchmark's layout. Embeddings are computed once, by all processes
-together, and kept for the next evaluation of the same weights on the same data. Writes one flat `metrics.json`, the
-flags into `arguments.json`, and pictures: contact_sheet.png and confusion.png of classes, retrieval.png of captions,
-geometry.png and geometry.html.
+captioned data, for several checkpoints side by side, or `arithmetic`: image + lambda (text - text) among the emoji.
+A dataset is a Hub id, a folder of class folders, a table that `datasets` reads, VOC2007, or tar shards in
+CLIP_benchmark's layout. Embeddings are computed once, by all processes together, and kept for the next evaluation of
+the same weights on the same data. Writes one flat `metrics.json`, the flags into `arguments.json`, and pictures:
+contact_sheet.png and confusion.png of classes, retrieval.png of captions, geometry.png and geometry.html,
+arithmetic.png.
 """
 
 import logging
@@ -34,12 +36,15 @@ class EvaluateArguments:
         metadata={"help": "folder or Hub id of a dual encoder; several for suite geometry"},
     )
     suite: str = field(
-        default="emoji", metadata={"help": "emoji, a standard suite, classification, retrieval or geometry"}
+        default="emoji",
+        metadata={"help": "emoji, a standard suite, classification, retrieval, geometry or arithmetic"},
     )
     output_dir: str = field(default="runs/evaluation", metadata={"help": "folder of metrics.json and pictures"})
     pictures: bool = field(default=True, metadata={"help": "draw contact sheet, confused classes and retrieval"})
 
-    dataset_name: str | None = field(default=None, metadata={"help": "Hub dataset or folder (not for emoji)"})
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "Hub dataset or folder (not for emoji and arithmetic)"}
+    )
     dataset_config: str | None = field(default=None, metadata={"help": "configuration name of the Hub dataset"})
     dataset_split: str | None = field(default=None, metadata={"help": "split to evaluate on; default: the suite's"})
     train_split: str | None = field(default=None, metadata={"help": "split the probes learn from; default: no probes"})
@@ -121,9 +126,9 @@ def check_arguments(args: EvaluateArguments) -> str:
     task = task_of(args.suite)
     if task != "geometry" and len(args.checkpoint) > 1:
         raise UserError(f"suite {args.suite} takes one checkpoint, got {', '.join(args.checkpoint)}")
-    if task == "emoji" and args.dataset_name:
-        raise UserError(f"dataset_name {args.dataset_name!r} does not go with suite emoji, which has its own data")
-    if task not in ("emoji", "geometry") and not args.dataset_name:
+    if task in ("emoji", "arithmetic") and args.dataset_name:
+        raise UserError(f"dataset_name {args.dataset_name!r} does not go with suite {task}, which has its own data")
+    if task not in ("emoji", "arithmetic", "geometry") and not args.dataset_name:
         raise UserError(f"suite {args.suite} needs --dataset_name, a Hub dataset or a folder")
     if args.dtype not in ("float32", "bfloat16", "float16"):
         raise UserError(f"dtype must be float32, bfloat16 or float16, got {args.dtype!r}")
@@ -194,13 +199,19 @@ def load_geometry_data(args: EvaluateArguments):
     return load_geometry_pairs(args)
 
 
+def load_arithmetic_data(args: EvaluateArguments):
+    from evaluation_arithmetic import load_arithmetic_data
+
+    return load_arithmetic_data()
+
+
 def write_results(args: EvaluateArguments, metrics: dict, pictures: dict) -> None:
     """Print the figures, write them and the flags that they were taken with, and draw the pictures."""
     from evaluation_pictures import draw_pictures
 
     from hf_cloob.training.run_log import write_metrics
 
-    if args.suite != "geometry":  # which prints its own table, with intervals
+    if args.suite not in ("geometry", "arithmetic"):  # which print their own tables, with intervals
         width = max(map(len, metrics))
         for name, value in metrics.items():
             print(f"{name:{width}} {value:.4f}" if isinstance(value, float) else f"{name:{width}} {value}")
@@ -217,6 +228,7 @@ LOADERS = {
     "classification": load_classification_data,
     "retrieval": load_retrieval_data,
     "geometry": load_geometry_data,
+    "arithmetic": load_arithmetic_data,
 }
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 from command_line import UserError
 
 # Suites that any data can take, beside the standard ones.
-OWN_CLASSES, OWN_CAPTIONS, EMOJI, GEOMETRY = "classification", "retrieval", "emoji", "geometry"
+OWN_CLASSES, OWN_CAPTIONS, EMOJI, GEOMETRY, ARITHMETIC = (
+    "classification",
+    "retrieval",
+    "emoji",
+    "geometry",
+    "arithmetic",
+)
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 # Files of a dataset that `datasets` reads as a table.
 TABLES = ("*.parquet", "*.arrow", "*.csv", "*.json", "*.jsonl", "data/*.parquet")
@@ -19,20 +25,22 @@ SPLIT_FOLDERS = frozenset(("train", "training", "val", "valid", "validation", "d
 
 
 def task_of(suite: str) -> str:
-    """'emoji', 'geometry', 'classification' or 'retrieval'.
+    """'emoji', 'geometry', 'arithmetic', 'classification' or 'retrieval'.
 
     Raises:
         UserError: no such suite.
     """
     from hf_cloob.evaluation.suites import suite_names
 
-    if suite in (EMOJI, GEOMETRY):
+    if suite in (EMOJI, GEOMETRY, ARITHMETIC):
         return suite
     if suite == OWN_CAPTIONS or suite in suite_names("retrieval"):
         return OWN_CAPTIONS
     if suite == OWN_CLASSES or suite in suite_names():
         return OWN_CLASSES
-    there = ", ".join((EMOJI, OWN_CLASSES, OWN_CAPTIONS, GEOMETRY, *suite_names(), *suite_names("retrieval")))
+    there = ", ".join(
+        (EMOJI, OWN_CLASSES, OWN_CAPTIONS, GEOMETRY, ARITHMETIC, *suite_names(), *suite_names("retrieval"))
+    )
     raise UserError(f"suite must be one of {there}; got {suite!r}")
 
 

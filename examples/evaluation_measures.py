@@ -168,4 +168,16 @@ def probe_metrics(probes: dict, test_embeds, test_targets, prefix: str = "") -> 
     return {f"{prefix}{probe}_{name}": value for probe, values in found.items() for name, value in values.items()}
 
 
-MEASURES = {"emoji": measure_emoji, "classification": measure_classification, "retrieval": measure_retrieval}
+def measure_arithmetic(args, encoder, processor, data: dict, is_main: bool) -> tuple[dict, dict]:
+    """Image + lambda (text - text) on the emoji's quadruples."""
+    from evaluation_arithmetic import measure_emoji_arithmetic
+
+    return measure_emoji_arithmetic(args, encoder, processor, data, is_main)
+
+
+MEASURES = {
+    "emoji": measure_emoji,
+    "classification": measure_classification,
+    "retrieval": measure_retrieval,
+    "arithmetic": measure_arithmetic,
+}

@@ -9,7 +9,7 @@ from pathlib import Path
 SHEET_PICTURES, SHEET_NAMES = 12, 5
 IMAGE_QUERIES, TEXT_QUERIES = 6, 6
 CONFUSED_CLASSES = 16
-NAMES = ("contact_sheet.png", "confusion.png", "retrieval.png", "geometry.png", "geometry.html")
+NAMES = ("contact_sheet.png", "confusion.png", "retrieval.png", "geometry.png", "geometry.html", "arithmetic.png")
 # The confusion of all classes is a square matrix: this many take 100 MB.
 MOST_CLASSES = 5_000
 # The scale of models without a logit_scale: CLIP's largest.

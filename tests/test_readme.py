@@ -60,6 +60,66 @@ def test_the_table_of_the_objective_is_what_its_benchmark_wrote():
     assert printed == objective_table()
 
 
+MEMORY_COLUMNS = {
+    "on disk, GB": ("disk_gb", ".3f"),
+    "opens in, s": ("open_seconds", ".3f"),
+    "exact (torch)": ("exact_queries_per_second_batch_16", ",.0f"),
+    "FAISS flat": ("flat_queries_per_second_batch_16", ",.0f"),
+    "FAISS HNSW": ("hnsw_queries_per_second_batch_16", ",.0f"),
+    "HNSW recall@10": ("hnsw_recall", ".4f"),
+    "encoder share": ("hnsw_share_of_encoder", ".1%"),
+}
+
+
+def memory_table() -> str:
+    measured = json.loads((ROOT / "examples/benchmark_results/memory.json").read_text(encoding="utf-8"))
+    lines = [f"| entries | {' | '.join(MEMORY_COLUMNS)} |", "|---" * (len(MEMORY_COLUMNS) + 1) + "|"]
+    for size in sorted(int(name.rsplit("_", 1)[1]) for name in measured if name.startswith("disk_gb_")):
+        cells = [format(measured[f"{name}_{size}"], form) for name, form in MEMORY_COLUMNS.values()]
+        lines.append(f"| {size:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_the_memory_is_what_its_benchmark_wrote():
+    printed = re.search(r"<!-- memory.*?-->\n(.*?)\n<!-- /memory -->", README, flags=re.DOTALL).group(1)
+    assert printed == memory_table()
+
+
+STUDY_METHODS = {
+    "base": "the base, no memory",
+    "random_neighbors": "random neighbors",
+    "mean_of_neighbors": "mean of the neighbors",
+    "hopfield_image": "Hopfield readout, images",
+    "hopfield_text": "Hopfield readout, prompts",
+    "hopfield_both": "Hopfield readout, both",
+    "knn_vote": "k-NN vote on captions",
+    "tip_adapter": "Tip-Adapter's cache",
+    "class_name_lookup": "class name looked up in captions",
+    "best_control": "*best of these on the selection half*",
+    "reco_from_zero": "RECO, trained from the identity",
+    "reco": "RECO, trained from the readout",
+}
+STUDY_QUERIES = {"flags": "flags/in_memory", "fine emoji": "noto/in_memory", "fine emoji, removed": "noto/removed"}
+
+
+def study_table() -> str:
+    measured = json.loads((ROOT / "examples/study_results/reco_flags/metrics.json").read_text(encoding="utf-8"))
+    lines = [f"| method | {' | '.join(STUDY_QUERIES)} |", "|---" * (len(STUDY_QUERIES) + 1) + "|"]
+    for method, name in STUDY_METHODS.items():
+        ends = [
+            [100 * measured[f"{queries}/{method}_{end}"] for end in ("mean", "low", "high")]
+            for queries in STUDY_QUERIES.values()
+        ]
+        cells = [f"{mean:.1f} [{low:.1f}, {high:.1f}]" for mean, low, high in ends]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_the_retrieval_study_is_what_the_study_wrote():
+    printed = re.search(r"<!-- study.*?-->\n(.*?)\n<!-- /study -->", README, flags=re.DOTALL).group(1)
+    assert printed == study_table()
+
+
 def test_every_relative_link_and_picture_exists():
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
     assert targets

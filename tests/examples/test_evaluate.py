@@ -223,7 +223,7 @@ def test_a_clip_checkpoint_is_evaluated_alike(evaluated, class_folders, tmp_path
 
 
 def test_a_mistake_is_named_in_one_line(mistake, checkpoint, class_folders, tmp_path):
-    assert "suite must be one of emoji, classification, retrieval, geometry, birdsnap" in mistake(
+    assert "suite must be one of emoji, classification, retrieval, geometry, arithmetic, birdsnap" in mistake(
         checkpoint, suite="imagenett"
     )
     assert mistake(checkpoint, suite="imagenet") == "suite imagenet needs --dataset_name, a Hub dataset or a folder"

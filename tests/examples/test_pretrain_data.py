@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pretraining on some families of emoji sees those and no other."""
 
-import pytest
 import pretrain_data
+import pytest
 from command_line import UserError
 
 from hf_cloob.data.emoji import load_emoji
