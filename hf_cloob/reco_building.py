@@ -58,7 +58,7 @@ def embed_pairs(
     skipped: Counter[str] = Counter()
     usable = _usable_rows(dataset, image_column, caption_column, skipped)
     total = len(dataset) if hasattr(dataset, "__len__") else None
-    image_embeds, text_embeds, rows, captions = [], [], [], []
+    image_embeds, text_embeds, rows, captions, seen = [], [], [], [], 0
     with logging.tqdm(total=total, desc="Embedding pairs", unit="pair", disable=not show_progress) as progress:
         while batch := list(islice(usable, batch_size)):
             batch_rows, images, texts = zip(*batch, strict=True)
@@ -66,7 +66,9 @@ def embed_pairs(
             text_embeds.append(encode_texts(encoder, texts, tokenizer, batch_size, True).to(MEMORY_DTYPE))
             rows.extend(batch_rows)
             captions.extend(texts)
-            progress.update(rows[-1] + 1 - progress.n)
+            # Counted here: transformers' bar, where bars are disabled, has no count.
+            progress.update(rows[-1] + 1 - seen)
+            seen = rows[-1] + 1
     if not rows:
         raise NoUsableRow(f"The dataset has no usable row: {_in_words(skipped) or 'it is empty'}.")
     if skipped:

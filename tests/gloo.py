@@ -94,6 +94,8 @@ class _Group:
 
 def _serve(rank: int, world_size: int, folder: str, connection: Connection) -> None:
     torch.set_num_threads(1)
+    # Accelerate would set as many as there are cores, and another number of threads changes the last bits of sums.
+    os.environ["OMP_NUM_THREADS"] = "1"
     # Accelerate wants an address although the group exists already.
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
     os.environ.update(MASTER_ADDR="localhost", MASTER_PORT="29500")

@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset, Features, Image, IterableDataset, Value
 from PIL import Image as PILImage
 from tiny_reco import FAMILIES, save_base, stir, tiny_base, tiny_base_processor, unit_rows
+from transformers.utils.logging import disable_progress_bar
 
 from hf_cloob import RecoForZeroShot, RecoMemory, encoder_fingerprint
 from hf_cloob.encoding import encode_images, encode_texts
@@ -105,3 +106,11 @@ def test_mistakes_are_named(paths):
         RecoMemory.build(model, processor, [], **QUIET)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         RecoMemory.build(model, processor, rows_of(paths), batch_size=0, **QUIET)
+
+
+def test_disabled_progress_bars_change_nothing(paths):
+    model, processor = tiny_base("clip"), tiny_base_processor("clip")
+    expected = RecoMemory.build(model, processor, rows_of(paths), batch_size=2)
+    disable_progress_bar()
+    memory = RecoMemory.build(model, processor, rows_of(paths), batch_size=2)
+    assert torch.equal(memory.image_embeds, expected.image_embeds) and torch.equal(memory.ids, expected.ids)
