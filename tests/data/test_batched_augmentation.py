@@ -72,7 +72,7 @@ def test_color_changes_are_those_of_pil_for_the_same_draws(drawings, canvas):
             expected = levels(change_colors(drawing, changes))
             # PIL rounds to 8 bits after each change, hue included.
             assert (found[row] - expected).abs().mean() < 2.5 / 255
-            assert (found[row] - expected).abs().quantile(0.99) < 16 / 255
+            assert (found[row] - expected).abs().quantile(0.99) < 24 / 255
 
 
 def test_color_factors_have_torchvisions_ranges(canvas):
