@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from command_line import UserError, user_errors
+from pretrain_objective import check_auxiliary_flags
 
 AT_LEAST = {
     "batch_size": 2,
@@ -21,6 +22,7 @@ AT_LEAST = {
     "image_size": 1,
     "num_workers": 0,
     "retrieval_warmup_steps": 0,
+    "min_learning_rate": 0,
 }
 ABOVE_ZERO = ("learning_rate", "max_grad_norm", "inverse_temperature")
 LENGTHS = {"crop_scale": 2, "image_mean": 3, "image_std": 3}
@@ -66,6 +68,7 @@ def check_arguments(args) -> None:
         values = getattr(args, name)
         if values is not None and len(values) != length:
             raise UserError(f"{name} takes {length} numbers, got {values}")
+    check_auxiliary_flags(args)
     trackers = [*(str(tracker) for tracker in get_available_trackers()), "all"]
     if args.report_to and args.report_to not in trackers:
         raise UserError(f"report_to must be an installed tracker, {' or '.join(trackers)}, got {args.report_to!r}")

@@ -55,7 +55,8 @@ class AuxiliarySettings:
             )
         if self.auxiliary_loss in TWO_VIEWS and self.num_strong_views != 2:
             raise ValueError(
-                f"auxiliary_loss={self.auxiliary_loss!r} takes 2 strong views, got {self.num_strong_views}."
+                f"auxiliary_loss={self.auxiliary_loss!r} takes 2 strong views, got num_strong_views="
+                f"{self.num_strong_views}."
             )
         if self.auxiliary_weight is not None and not 0 < self.auxiliary_weight < float("inf"):
             raise ValueError(f"auxiliary_weight must be a finite number above 0, got {self.auxiliary_weight}.")
