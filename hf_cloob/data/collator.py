@@ -36,6 +36,11 @@ class ImageTextCollator:
         attention_mask (batch_size, sequence_length), text (batch_size strings), index (batch_size,), and `skipped`:
         cause -> number of samples.
 
+        Samples with strong views add strong_pixel_values (batch_size, num_strong_views, num_channels, image_size,
+        image_size) or strong_canvas (batch_size, num_channels, canvas_size, canvas_size), strong_input_ids and
+        strong_attention_mask (batch_size, num_strong_views, strong_sequence_length), and strong_text (batch_size
+        lists of num_strong_views strings).
+
         Raises:
             ValueError: no sample of the batch is readable.
         """
@@ -44,8 +49,31 @@ class ImageTextCollator:
         if not kept:
             indices = [sample["index"] for sample in samples]
             raise ValueError(f"None of the {len(samples)} samples {indices[:8]} … could be read: {skipped}")
+        texts = [sample["text"] for sample in kept]
+        batch = {
+            "pixel_values": torch.stack([sample["pixel_values"] for sample in kept]),
+            **self._tokens(texts),
+            "text": texts,
+            "index": torch.tensor([sample["index"] for sample in kept]),
+            "skipped": skipped,
+        }
+        if "strong_texts" in kept[0]:
+            batch |= self._strong_views(kept)
+        return batch
+
+    def _strong_views(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        texts = [sample["strong_texts"] for sample in samples]
+        tokens = self._tokens([text for own in texts for text in own])
+        pictures = next(name for name in ("strong_pixel_values", "strong_canvas") if name in samples[0])
+        return {
+            pictures: torch.stack([sample[pictures] for sample in samples]),
+            **{f"strong_{name}": ids.view(len(texts), len(texts[0]), -1) for name, ids in tokens.items()},
+            "strong_text": texts,
+        }
+
+    def _tokens(self, texts: list[str]) -> dict[str, torch.Tensor]:
         tokens = self.tokenizer(
-            [sample["text"] for sample in kept],
+            texts,
             padding="longest",
             truncation=True,
             max_length=self.max_length,
@@ -53,11 +81,4 @@ class ImageTextCollator:
             return_token_type_ids=False,
             return_attention_mask=True,
         )
-        return {
-            "pixel_values": torch.stack([sample["pixel_values"] for sample in kept]),
-            "input_ids": tokens["input_ids"],
-            "attention_mask": tokens["attention_mask"],
-            "text": [sample["text"] for sample in kept],
-            "index": torch.tensor([sample["index"] for sample in kept]),
-            "skipped": skipped,
-        }
+        return {name: tokens[name] for name in ("input_ids", "attention_mask")}

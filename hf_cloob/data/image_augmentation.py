@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+# The share of the area in the weak views of Fini et al. (arXiv 2305.08675), which have no other augmentation.
+WEAK_CROP_SCALE = (0.5, 1.0)
 # The luma weights of ITU-R BT.601, as PIL's "L" has them.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -81,43 +83,21 @@ class TrainingTransform:
     hue: float = 0.0
 
     def __post_init__(self):
-        for name, limit in (("crop_scale", 1), ("crop_ratio", math.inf)):
-            low, high = getattr(self, name)
-            if not 0 < low <= high <= limit:
-                raise ValueError(f"{name} must be a range within (0, {limit}], got {(low, high)}")
-        limits = {"horizontal_flip": 1, "rotation": 180, "translation": 1, "zoom": 0.99, "hue": 0.5}
-        for name in (*limits, "brightness", "contrast", "saturation"):
-            value, limit = getattr(self, name), limits.get(name, 1)
-            if not 0 <= value <= limit:
-                raise ValueError(f"{name} must be from 0 to {limit}, got {value}")
+        check_ranges(self)
+        check_amounts(self, {"horizontal_flip": 1, "rotation": 180, "translation": 1, "zoom": 0.99, "hue": 0.5})
+        check_amounts(self, dict.fromkeys(("brightness", "contrast", "saturation"), 1))
 
     def __call__(self, image: Image.Image, rng: random.Random) -> torch.Tensor:
         """Pixel values (num_channels, image_size, image_size) in float32."""
-        size = (self.image_size, self.image_size)
-        box = random_crop_box(image.size, self.crop_scale, self.crop_ratio, rng)
-        # The box goes into the resizing, which then filters over the crop only: one pass, antialiased.
-        image = image.resize(size, Image.Resampling.BICUBIC, box=box)
+        image = resized_crop(image, self.image_size, self.crop_scale, self.crop_ratio, rng)
         if self.horizontal_flip and rng.random() < self.horizontal_flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.rotation or self.translation or self.zoom:
-            image = self._affine(image, rng)
+            image = random_affine(image, self.rotation, self.translation, self.zoom, rng)
         pixels = np.asarray(image)
         if self.brightness or self.contrast or self.saturation or self.hue:
             pixels = self._colors(pixels, rng)
         return normalize(pixels, self.mean, self.std)
-
-    def _affine(self, image: Image.Image, rng: random.Random) -> Image.Image:
-        angle = math.radians(rng.uniform(-self.rotation, self.rotation))
-        scale = 1 + rng.uniform(-self.zoom, self.zoom)
-        shift_x, shift_y = (rng.uniform(-self.translation, self.translation) * self.image_size for _ in range(2))
-        # PIL wants the way back: from a place in the result to a place in the source, both around the center.
-        cos, sin, center = math.cos(angle) / scale, math.sin(angle) / scale, self.image_size / 2
-        x0, y0 = -center - shift_x, -center - shift_y
-        matrix = (cos, sin, cos * x0 + sin * y0 + center, -sin, cos, -sin * x0 + cos * y0 + center)
-        # Bilinear costs half of bicubic, and this is the dearest step of all.
-        return image.transform(
-            image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255)
-        )
 
     def _colors(self, pixels: np.ndarray, rng: random.Random) -> np.ndarray:
         brightness, contrast, saturation = (
@@ -129,6 +109,15 @@ class TrainingTransform:
         pixels *= contrast
         pixels += (1 - contrast) * gray
         return np.clip(pixels, 0, 255, out=pixels)
+
+
+def resized_crop(
+    image: Image.Image, image_size: int, scale: tuple[float, float], ratio: tuple[float, float], rng: random.Random
+) -> Image.Image:
+    """A random crop (see `random_crop_box`) as a square of `image_size` pixels, bicubic."""
+    box = random_crop_box(image.size, scale, ratio, rng)
+    # The box goes into the resizing, which then filters over the crop only: one pass, antialiased.
+    return image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
 
 
 def random_crop_box(
@@ -146,6 +135,24 @@ def random_crop_box(
     return left, top, min(left + crop_width, width), min(top + crop_height, height)
 
 
+def random_affine(
+    image: Image.Image, rotation: float, translation: float, zoom: float, rng: random.Random
+) -> Image.Image:
+    """A square picture turned, resized and shifted by draws up to the amounts of `TrainingTransform`, on white."""
+    side = image.width
+    angle = math.radians(rng.uniform(-rotation, rotation))
+    scale = 1 + rng.uniform(-zoom, zoom)
+    shift_x, shift_y = (rng.uniform(-translation, translation) * side for _ in range(2))
+    # PIL wants the way back: from a place in the result to a place in the source, both around the center.
+    cos, sin, center = math.cos(angle) / scale, math.sin(angle) / scale, side / 2
+    x0, y0 = -center - shift_x, -center - shift_y
+    matrix = (cos, sin, cos * x0 + sin * y0 + center, -sin, cos, -sin * x0 + cos * y0 + center)
+    # Bilinear costs half of bicubic, and this is the dearest step of all.
+    return image.transform(
+        image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255)
+    )
+
+
 def saturation_hue_matrix(saturation: float, turn: float) -> np.ndarray:
     """The map (3, 3) of RGB that scales saturation and turns the hue by a share of the circle; gray stays gray."""
     # YIQ of the NTSC standard: its I and Q are the color plane, its Y the luma.
@@ -160,3 +167,19 @@ def normalize(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
     scale = (1 / (255 * np.asarray(std))).astype(np.float32)
     offset = (np.asarray(mean) / np.asarray(std)).astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray((pixels * scale - offset).transpose(2, 0, 1)))
+
+
+def check_ranges(transform) -> None:
+    """Raise ValueError unless the ranges of a transform's crop can be drawn from."""
+    for name, limit in (("crop_scale", 1), ("crop_ratio", math.inf)):
+        low, high = getattr(transform, name)
+        if not 0 < low <= high <= limit:
+            raise ValueError(f"{name} must be a range within (0, {limit}], got {(low, high)}")
+
+
+def check_amounts(transform, limits: dict[str, float]) -> None:
+    """Raise ValueError unless each amount of a transform is from 0 to its limit."""
+    for name, limit in limits.items():
+        value = getattr(transform, name)
+        if not 0 <= value <= limit:
+            raise ValueError(f"{name} must be from 0 to {limit}, got {value}")

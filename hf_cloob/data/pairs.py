@@ -4,6 +4,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,15 +17,42 @@ if TYPE_CHECKING:
 
 SampleKey = tuple[int, int]
 ImageTransform = Callable[[Image.Image, random.Random], torch.Tensor]
+TextTransform = Callable[[str, random.Random], str]
 
 _MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class StrongViews:
+    """Further augmented versions of every pair, beside the one that it always has.
+
+    Args:
+        number: strong views a pair.
+        transform: of their pictures; None if they are made elsewhere, from `canvas`.
+        text_transform: of their captions, which start from the pair's own; None leaves them as they are.
+        canvas: the picture as `BatchedAugmentation` takes it, once a pair; None with `transform`.
+
+    Raises:
+        ValueError: fewer than one view, or not exactly one of `transform` and `canvas`.
+    """
+
+    number: int
+    transform: ImageTransform | None = None
+    text_transform: TextTransform | None = None
+    canvas: Callable[[Image.Image], torch.Tensor] | None = None
+
+    def __post_init__(self):
+        if self.number < 1:
+            raise ValueError(f"number of strong views must be at least 1, got {self.number}")
+        if (self.transform is None) == (self.canvas is None):
+            raise ValueError("strong views need either a transform or a canvas")
 
 
 class ImageTextPairs(torch.utils.data.Dataset):
     """Pairs of a normalised dataset, drawn by key: neither workers, nor resuming, nor the number of processes matter.
 
-    Every random choice of a sample (its caption, its augmentation) comes from a generator seeded by (seed, epoch,
-    index).
+    Every random choice of a sample (its caption, its augmentation) comes from generators seeded by (seed, epoch,
+    index). An augmentation of captions or further views never change the draws of the pictures.
 
     Args:
         dataset: columns image, captions (label or main caption first) and maybe concept, as `load_pairs` and
@@ -35,6 +63,8 @@ class ImageTextPairs(torch.utils.data.Dataset):
             takes always the first.
         keep_decoded: keep each picture in memory once it is decoded, in every worker: for small corpora of small
             pictures, where decoding is a good part of a sample's cost.
+        text_transform: takes (caption, random.Random) and returns the caption to train on; None leaves it as it is.
+        strong_views: further views of each pair; None adds nothing.
 
     Raises:
         ValueError: a column is missing or a row has no caption.
@@ -47,6 +77,8 @@ class ImageTextPairs(torch.utils.data.Dataset):
         seed: int = 0,
         first_caption_share: float | None = None,
         keep_decoded: bool = False,
+        text_transform: TextTransform | None = None,
+        strong_views: StrongViews | None = None,
     ):
         from datasets import Image as ImageFeature
 
@@ -60,6 +92,8 @@ class ImageTextPairs(torch.utils.data.Dataset):
         self.transform = transform
         self.seed = seed
         self.first_caption_share = first_caption_share
+        self.text_transform = text_transform
+        self.strong_views = strong_views
         # Encoded pictures: a broken one then fails where it is decoded, not in the middle of reading a row.
         self._feature = ImageFeature()
         self._images = dataset.select_columns(["image"]).cast_column("image", ImageFeature(decode=False))
@@ -80,7 +114,11 @@ class ImageTextPairs(torch.utils.data.Dataset):
         return len(self._captions)
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        """The sample of one key: pixel_values, text and index; or, unreadable, `skipped` (the cause) and index."""
+        """The sample of one key: pixel_values, text and index; or, unreadable, `skipped` (the cause) and index.
+
+        With strong views also strong_texts (a list of `number` captions), and strong_pixel_values (number,
+        num_channels, image_size, image_size), or else strong_canvas (num_channels, canvas_size, canvas_size).
+        """
         epoch, index = key
         try:
             image = self._image(index)
@@ -88,12 +126,19 @@ class ImageTextPairs(torch.utils.data.Dataset):
                 return {"skipped": "missing image", "index": index}
         except Exception as error:  # decoders raise nearly anything on damaged files, and none may end a run
             return {"skipped": f"unreadable image ({type(error).__name__})", "index": index}
-        rng = random.Random(sample_seed(self.seed, epoch, index))
-        text = self._captions[index][self._drawn(epoch, index)]
-        return {"pixel_values": self.transform(image, rng), "text": text, "index": index}
+        seed = sample_seed(self.seed, epoch, index)
+        caption = self._captions[index][self._drawn(epoch, index)]
+        rng = random.Random(seed)
+        pixel_values = self.transform(image, rng)
+        text = caption if self.text_transform is None else self.text_transform(caption, rng)
+        sample = {"pixel_values": pixel_values, "text": text, "index": index}
+        if self.strong_views is not None:
+            sample |= strong_sample(image, caption, self.strong_views, seed)
+        return sample
 
     def duplicate_keys(self, epoch: int, index: int) -> tuple[str, ...]:
-        """What no other pair of its batch may share: its concept, if it has one, and the caption drawn for it."""
+        """What no other pair of its batch may share: its concept, if it has one, and the caption drawn for it, as it
+        is before any augmentation."""
         return (self._caption_keys[index][self._drawn(epoch, index)], *self._concept_keys[index])
 
     def _image(self, index: int) -> Image.Image | None:
@@ -118,6 +163,19 @@ class ImageTextPairs(torch.utils.data.Dataset):
         if (mixed & 0xFFFFFFFF) < self.first_caption_share * 2**32:
             return 0
         return 1 + (mixed >> 32) % (num_captions - 1)
+
+
+def strong_sample(image: Image.Image, caption: str, views: StrongViews, seed: int) -> dict[str, Any]:
+    """What the strong views add to a sample; each view has a generator of its own, its picture is drawn first."""
+    pictures, texts = [], []
+    for view in range(1, views.number + 1):
+        rng = random.Random(sample_seed(seed, view, 0))
+        if views.transform is not None:
+            pictures.append(views.transform(image, rng))
+        texts.append(caption if views.text_transform is None else views.text_transform(caption, rng))
+    if views.canvas is not None:
+        return {"strong_canvas": views.canvas(image), "strong_texts": texts}
+    return {"strong_pixel_values": torch.stack(pictures), "strong_texts": texts}
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:

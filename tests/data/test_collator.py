@@ -44,6 +44,37 @@ def test_pictures_are_stacked_in_order(tokenizer):
     assert batch["skipped"] == {"why": 1}
 
 
+def test_strong_views_keep_the_pairs_as_rows(tokenizer):
+    texts = [["cat", "woman rowing boat"], ["a", "b"]]
+    samples = [
+        sample("cat", row)
+        | {"strong_texts": texts[row], "strong_pixel_values": torch.arange(2.0).view(2, 1, 1, 1) + 10 * row}
+        for row in range(2)
+    ]
+    plain, batch = ImageTextCollator(tokenizer, 77)([sample("cat")] * 2), ImageTextCollator(tokenizer, 77)(samples)
+    assert batch["strong_text"] == texts
+    assert batch["strong_pixel_values"].flatten(1).tolist() == [[0, 1], [10, 11]]
+    longest = len(tokenizer("woman rowing boat")["input_ids"])
+    assert batch["strong_input_ids"].shape == batch["strong_attention_mask"].shape == (2, 2, longest)
+    for row in range(2):
+        for view in range(2):
+            kept = batch["strong_input_ids"][row, view][batch["strong_attention_mask"][row, view].bool()]
+            assert kept.tolist() == tokenizer(texts[row][view])["input_ids"]
+    assert set(batch) - set(plain) == {
+        "strong_pixel_values",
+        "strong_input_ids",
+        "strong_attention_mask",
+        "strong_text",
+    }
+
+
+def test_canvases_are_stacked_where_views_are_made_later(tokenizer):
+    views = {"strong_texts": ["a", "b"], "strong_canvas": torch.zeros(3, 5, 5, dtype=torch.uint8)}
+    batch = ImageTextCollator(tokenizer, 8)([sample("a") | views] * 3)
+    assert batch["strong_canvas"].shape == (3, 3, 5, 5) and batch["strong_canvas"].dtype == torch.uint8
+    assert "strong_pixel_values" not in batch and batch["strong_input_ids"].shape[:2] == (3, 2)
+
+
 def test_a_batch_of_broken_samples_only_is_an_error(tokenizer):
     with pytest.raises(ValueError, match=r"None of the 2 samples \[8, 9\].*'why': 2"):
         ImageTextCollator(tokenizer, 8)([{"skipped": "why", "index": 8}, {"skipped": "why", "index": 9}])

@@ -15,13 +15,17 @@ from PIL import Image
 
 from hf_cloob.data.collator import ImageTextCollator
 from hf_cloob.data.image_augmentation import EvaluationTransform, TrainingTransform
-from hf_cloob.data.pairs import ImageTextPairs, normalize_caption, on_white, sample_seed
+from hf_cloob.data.pairs import ImageTextPairs, StrongViews, normalize_caption, on_white, sample_seed
 from hf_cloob.data.sampler import NoDuplicatesBatchSampler
+from hf_cloob.data.strong_image_augmentation import StrongTransform
+from hf_cloob.data.text_augmentation import StrongTextAugmentation, WeakTextAugmentation
 from hf_cloob.data.tokenizers import train_bpe_tokenizer
 
 HALF = (0.5, 0.5, 0.5)
 EVALUATION = EvaluationTransform(32, HALF, HALF)
 TRAINING = TrainingTransform(32, HALF, HALF, rotation=15, zoom=0.1, brightness=0.3, hue=0.1)
+STRONG_TEXT = StrongTextAugmentation({"face": ("countenance",), "with": ("by",)}, weak=WeakTextAugmentation(0.2))
+STRONG = StrongViews(2, StrongTransform(32, HALF, HALF), STRONG_TEXT)
 
 
 def broken_pairs():
@@ -53,6 +57,54 @@ def test_epochs_and_seeds_change_the_augmentation_and_the_captions(emoji):
     assert not torch.equal(pairs[0, 100]["pixel_values"], other_seed[0, 100]["pixel_values"])
     index = next(i for i, captions in enumerate(emoji["train"]["captions"]) if len(captions) > 3)
     assert {pairs[epoch, index]["text"] for epoch in range(60)} == set(emoji["train"][index]["captions"])
+
+
+def test_augmented_captions_and_strong_views_leave_the_pictures_as_they_are(emoji):
+    plain = ImageTextPairs(emoji["train"], TRAINING, seed=3)
+    augmented = ImageTextPairs(emoji["train"], TRAINING, 3, text_transform=STRONG_TEXT, strong_views=STRONG)
+    texts = []
+    for index in range(0, 300, 3):
+        assert torch.equal(plain[1, index]["pixel_values"], augmented[1, index]["pixel_values"])
+        assert plain.duplicate_keys(1, index) == augmented.duplicate_keys(1, index)
+        texts.append((plain[1, index]["text"], augmented[1, index]["text"]))
+    assert 10 < sum(before != after for before, after in texts) < 90
+
+
+def test_strong_views_are_drawn_apart_by_the_key_alone(emoji):
+    one, other = (ImageTextPairs(emoji["train"], EVALUATION, seed=3, strong_views=STRONG) for _ in range(2))
+    index = next(i for i, captions in enumerate(emoji["train"]["captions"]) if len(captions[0].split()) > 5)
+    other[0, 7]
+    sample, again = one[4, index], other[4, index]
+    assert sample["strong_pixel_values"].shape == (2, 3, 32, 32) and len(sample["strong_texts"]) == 2
+    assert torch.equal(sample["strong_pixel_values"], again["strong_pixel_values"])
+    assert sample["strong_texts"] == again["strong_texts"]
+    assert not torch.equal(*sample["strong_pixel_values"])
+    assert not torch.equal(sample["strong_pixel_values"], one[5, index]["strong_pixel_values"])
+    captions = ImageTextPairs(emoji["train"], EVALUATION, 3, 1.0, strong_views=STRONG)
+    assert len({text for epoch in range(20) for text in captions[epoch, index]["strong_texts"]}) > 5
+
+
+def test_without_a_text_transform_strong_views_have_the_drawn_caption(emoji):
+    views = StrongViews(3, canvas=lambda image: torch.zeros(3, 4, 4, dtype=torch.uint8))
+    sample = ImageTextPairs(
+        emoji["train"], EVALUATION, text_transform=lambda text, rng: text.upper(), strong_views=views
+    )[2, 9]
+    assert sample["text"] == sample["strong_texts"][0].upper()
+    assert len(set(sample["strong_texts"])) == 1 and len(sample["strong_texts"]) == 3
+    assert sample["strong_canvas"].shape == (3, 4, 4) and "strong_pixel_values" not in sample
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"number": 0, "transform": EVALUATION}, "number of strong views must be at least 1, got 0"),
+        ({"number": 2}, "either a transform or a canvas"),
+        ({"number": 2, "transform": EVALUATION, "canvas": EVALUATION}, "either a transform or a canvas"),
+    ],
+)
+def test_strong_views_that_cannot_be_made_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        StrongViews(**wrong)
 
 
 def test_the_sampler_is_told_the_caption_that_is_then_drawn(emoji):
@@ -103,7 +155,7 @@ def test_unreadable_and_missing_pictures_are_counted_by_cause():
 
 
 def test_counts_and_samples_survive_the_workers_of_a_loader(emoji):
-    pairs = ImageTextPairs(emoji["train"], TRAINING, seed=1)
+    pairs = ImageTextPairs(emoji["train"], TRAINING, 1, text_transform=STRONG_TEXT, strong_views=STRONG)
     collator = ImageTextCollator(train_bpe_tokenizer(emoji["train"]["label"], 400), 16)
     batches = []
     for workers in (0, 2):
@@ -111,7 +163,9 @@ def test_counts_and_samples_survive_the_workers_of_a_loader(emoji):
         loader = torch.utils.data.DataLoader(pairs, batch_sampler=sampler, collate_fn=collator, num_workers=workers)
         batches.append(list(loader))
     for alone, helped in zip(*batches, strict=True):
-        assert all(torch.equal(alone[name], helped[name]) for name in ("pixel_values", "input_ids", "index"))
+        tensors = [name for name, value in alone.items() if isinstance(value, torch.Tensor)]
+        assert len(tensors) == 7 and all(torch.equal(alone[name], helped[name]) for name in tensors)
+        assert (alone["text"], alone["strong_text"]) == (helped["text"], helped["strong_text"])
         assert alone["skipped"] == helped["skipped"] == {}
 
 
