@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from command_line import UserError, parse_arguments, user_errors
+from pretrain_objective import STRONG_INPUTS
 from pretrain_results import count_skipped, finish, keep_if_best
 from pretrain_setup import Run, start_run
 
@@ -78,6 +79,24 @@ class PretrainArguments:
     cross_modal_uniformity_weight: float = field(default=0.0, metadata={"help": "weight of cross-modal uniformity"})
     label_smoothing: float = field(default=0.0, metadata={"help": "label smoothing of infonce"})
 
+    strong_pairs: bool = field(
+        default=False, metadata={"help": "rocket: a head of its own learns all pairs of strong views"}
+    )
+    strong_label_smoothing: float = field(default=0.1, metadata={"help": "label smoothing of the strong pairs"})
+    strong_inverse_temperature: float = field(default=10.0, metadata={"help": "start of the strong pairs' t"})
+    strong_text_dropout: float = field(default=0.0, metadata={"help": "dropout before each text layer, strong views"})
+    strong_head_sizes: list[int] = field(
+        default_factory=lambda: [4096, 4096, 256], metadata={"help": "widths of the strong pairs' head, output last"}
+    )
+    auxiliary_loss: str = field(
+        default="none", metadata={"help": "none, slip, barlip, siamlip, byolip or swalip, between strong views"}
+    )
+    auxiliary_weight: float | None = field(default=None, metadata={"help": "its weight; default: its paper's"})
+    auxiliary_head_sizes: list[int] | None = field(
+        default=None, metadata={"help": "widths of its heads, output last; default: its paper's"}
+    )
+    ema_momentum: float = field(default=0.99, metadata={"help": "momentum of byolip's copy"})
+
     batch_size: int = field(default=512, metadata={"help": "pairs in the GLOBAL batch of all processes"})
     micro_batch_size: int = field(
         default=0,
@@ -92,6 +111,7 @@ class PretrainArguments:
     warmup_steps: int = field(default=500, metadata={"help": "linear warm-up of the learning rate"})
     lr_scheduler: str = field(default="cosine", metadata={"help": "cosine, cosine_with_restarts, linear, constant"})
     num_cycles: int = field(default=1, metadata={"help": "cycles of cosine_with_restarts"})
+    min_learning_rate: float = field(default=0.0, metadata={"help": "where cosine ends"})
     max_grad_norm: float = field(default=1.0, metadata={"help": "gradient clipping"})
     mixed_precision: str = field(default="no", metadata={"help": "no, bf16 or fp16"})
     activation_checkpointing: bool = field(default=False, metadata={"help": "recompute activations, less memory"})
@@ -169,9 +189,9 @@ def pretrain(args: PretrainArguments) -> dict:
     metrics = {}
     if run.accelerator.is_main_process:
         if run.state.best_step == 0:
-            keep_if_best(run.bare_model, run.processor, run.evaluate, run.state, run.log, run.output_dir)
+            keep_best(run)
         train_seconds = time.perf_counter() - run_started
-        metrics = finish(args, run.processor, run.evaluate, run.state, run.output_dir, run.accelerator)
+        metrics = finish(args, run.processor, run.evaluate, run.state, run.output_dir, run.accelerator, run.auxiliary)
         # Apart from metrics.json, which two runs of one recipe and seed must write alike to the last digit.
         write_metrics(run.output_dir / "timing.json", {"train_seconds": train_seconds})
     run.accelerator.wait_for_everyone()
@@ -193,6 +213,8 @@ def train(run: Run) -> None:
     progress = tqdm(
         total=args.max_train_steps, initial=state.step, disable=not accelerator.is_local_main_process, unit="step"
     )
+    if run.auxiliary is not None:
+        run.auxiliary.train()
     train_unfrozen(run.bare_model)
     skipped = Counter()
     started, pairs_since_log = time.perf_counter(), 0
@@ -207,6 +229,8 @@ def train(run: Run) -> None:
                 grad_norm = accelerator.clip_grad_norm_(run.model.parameters(), args.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
+        if run.auxiliary is not None and accelerator.sync_gradients and not accelerator.optimizer_step_was_skipped:
+            run.auxiliary.update_momentum()
         pairs_since_log += len(batch["text"]) * accelerator.num_processes
         if not accelerator.sync_gradients:
             continue
@@ -229,7 +253,7 @@ def train(run: Run) -> None:
             started, pairs_since_log = time.perf_counter(), 0
         if state.step % args.eval_steps == 0 or state.step == args.max_train_steps:
             if accelerator.is_main_process:
-                keep_if_best(run.bare_model, run.processor, run.evaluate, state, run.log, run.output_dir)
+                keep_best(run)
             accelerator.wait_for_everyone()
             started, pairs_since_log = time.perf_counter(), 0
         if state.step % args.save_steps == 0:
@@ -237,6 +261,11 @@ def train(run: Run) -> None:
             save_checkpoint(accelerator, run.output_dir / "checkpoints", state.step, args.save_total_limit)
     progress.close()
     count_skipped(state, skipped)
+
+
+def keep_best(run: Run) -> None:
+    """Evaluate on the selection data and keep the model if it is the best so far."""
+    keep_if_best(run.bare_model, run.processor, run.evaluate, run.state, run.log, run.output_dir, run.auxiliary)
 
 
 def forward_and_backward(run: Run, batch: dict, retrieval_weight: float):
@@ -249,6 +278,8 @@ def forward_and_backward(run: Run, batch: dict, retrieval_weight: float):
         inputs["text_pooler_output"] = run.frozen_text(batch["text"])
     else:
         inputs |= {name: batch[name].to(accelerator.device) for name in ("input_ids", "attention_mask")}
+    if run.auxiliary is not None:
+        inputs |= {name: batch[name].to(accelerator.device) for name in STRONG_INPUTS}
     factor = run.bare_model.logit_scale.detach().exp() / 2 if args.tau_free_loss else 1.0
 
     def backward(loss) -> None:
@@ -257,7 +288,7 @@ def forward_and_backward(run: Run, batch: dict, retrieval_weight: float):
     if args.micro_batch_size:
         return backward_in_chunks(run.model, inputs, args.micro_batch_size, retrieval_weight, backward)
     outputs = run.model(**inputs, retrieval_weight=retrieval_weight, return_loss=True)
-    backward(outputs.loss)
+    backward(outputs["loss"])
     return outputs
 
 
@@ -266,13 +297,15 @@ def step_figures(run: Run, outputs) -> dict[str, float]:
     from hf_cloob.training.run_log import mean_pairwise_cosine
 
     figures = {
-        "loss": outputs.loss.item(),
+        "loss": outputs["loss"].item(),
         **{name: outputs[name].item() for name in outputs if name.endswith("_loss")},
-        "image_mean_cosine": mean_pairwise_cosine(outputs.image_embeds.detach()).item(),
-        "text_mean_cosine": mean_pairwise_cosine(outputs.text_embeds.detach()).item(),
+        "image_mean_cosine": mean_pairwise_cosine(outputs["image_embeds"].detach()).item(),
+        "text_mean_cosine": mean_pairwise_cosine(outputs["text_embeds"].detach()).item(),
         "inverse_temperature": run.bare_model.logit_scale.exp().item(),
         "skipped_samples": sum(run.state.skipped.values()),
     }
+    if run.auxiliary is not None and run.auxiliary.settings.uses_strong_head:
+        figures["strong_inverse_temperature"] = run.auxiliary.strong_logit_scale.exp().item()
     if not math.isfinite(figures["loss"]):
         raise UserError(f"the loss is {figures['loss']} at step {run.state.step}: lower learning_rate or use bf16")
     return figures

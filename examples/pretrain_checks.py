@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from command_line import UserError, user_errors
+from pretrain_objective import check_auxiliary_flags
 
 AT_LEAST = {
     "batch_size": 2,
@@ -21,6 +22,7 @@ AT_LEAST = {
     "image_size": 1,
     "num_workers": 0,
     "retrieval_warmup_steps": 0,
+    "min_learning_rate": 0,
     "num_strong_views": 0,
 }
 ABOVE_ZERO = ("learning_rate", "max_grad_norm", "inverse_temperature")
@@ -85,6 +87,7 @@ def check_arguments(args) -> None:
         if getattr(args, name) not in choices:
             raise UserError(f"{name} must be one of {', '.join(choices)}, got {getattr(args, name)!r}")
     check_augmentation(args)
+    check_auxiliary_flags(args)
     trackers = [*(str(tracker) for tracker in get_available_trackers()), "all"]
     if args.report_to and args.report_to not in trackers:
         raise UserError(f"report_to must be an installed tracker, {' or '.join(trackers)}, got {args.report_to!r}")

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+from pretrain_objective import STRONG_HEADS_FILE, save_strong_heads, two_head_metrics
+
 
 def start_output_dir(args, output_dir: Path, step: int) -> None:
     """Record the flags, and delete what this run will write anew."""
@@ -16,6 +18,8 @@ def start_output_dir(args, output_dir: Path, step: int) -> None:
     drop_checkpoints_after(output_dir / "checkpoints", step)
     for name in ("metrics.json", "timing.json", "training_curves.png"):
         (output_dir / name).unlink(missing_ok=True)
+    if step == 0:
+        (output_dir / STRONG_HEADS_FILE).unlink(missing_ok=True)
     write_metrics(output_dir / "arguments.json", asdict(args))
 
 
@@ -27,8 +31,8 @@ def count_skipped(state, skipped: Counter) -> None:
     skipped.clear()
 
 
-def keep_if_best(model, processor, evaluate, state, log, output_dir: Path) -> None:
-    """Evaluate on the selection data and save the model if it is the best so far."""
+def keep_if_best(model, processor, evaluate, state, log, output_dir: Path, auxiliary=None) -> None:
+    """Evaluate on the selection data and save the model, and its strong heads, if it is the best so far."""
     from hf_cloob.training.frozen_towers import train_unfrozen
 
     model.eval()
@@ -40,9 +44,10 @@ def keep_if_best(model, processor, evaluate, state, log, output_dir: Path) -> No
         state.best_metric, state.best_step = selected, state.step
         model.save_pretrained(output_dir)
         processor.save_pretrained(output_dir)
+        save_strong_heads(auxiliary, output_dir)
 
 
-def finish(args, processor, evaluate, state, output_dir: Path, accelerator) -> dict:
+def finish(args, processor, evaluate, state, output_dir: Path, accelerator, auxiliary=None) -> dict:
     """Evaluate the best checkpoint on everything and write metrics.json and the curves."""
     from hf_cloob import CloobModel
     from hf_cloob.evaluation.training_curves import training_curves
@@ -50,6 +55,7 @@ def finish(args, processor, evaluate, state, output_dir: Path, accelerator) -> d
 
     model = CloobModel.from_pretrained(output_dir).to(accelerator.device)
     metrics = evaluate(model, processor, final=True)
+    metrics |= two_head_metrics(auxiliary, model, processor, evaluate, output_dir)
     metrics |= {"best_step": state.best_step, "steps": state.step, "seed": args.seed}
     metrics |= {"num_processes": accelerator.num_processes}
     metrics |= {"pairs_seen": state.step * args.gradient_accumulation_steps * args.batch_size}

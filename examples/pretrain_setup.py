@@ -14,6 +14,7 @@ from command_line import UserError
 from pretrain_checks import check_arguments, check_output_dir, check_resumed_flags, check_towers_take_the_data
 from pretrain_data import build_data, build_loader, build_processor, evaluation_prompts, training_captions
 from pretrain_model import build_tokenizer_and_model
+from pretrain_objective import build_objective
 from pretrain_results import start_output_dir
 
 
@@ -24,6 +25,7 @@ class Run:
     Args:
         model: prepared by Accelerate, under several processes in DistributedDataParallel.
         bare_model: the [`CloobModel`] inside.
+        auxiliary: the `TrainingObjective` that holds the model; None if the model itself is trained.
         evaluate: (model, processor, final) -> flat metrics, see `build_data`.
         loader: batches of this process, from the step on that `state` has.
         memory_format: of the model's and the batch's tensors.
@@ -35,6 +37,7 @@ class Run:
     accelerator: Any
     model: Any
     bare_model: Any
+    auxiliary: Any
     processor: Any
     optimizer: Any
     schedule: Any
@@ -83,13 +86,21 @@ def start_run(args) -> Run:
     if args.activation_checkpointing:
         recompute_activations(model)
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
-    model = model.to(memory_format=memory_format)
+    bare_model = model.to(memory_format=memory_format)
+    objective = build_objective(args, bare_model)
 
     optimizer = build_optimizer(
-        model, args.learning_rate, args.weight_decay, (0.9, args.adam_beta2), args.adam_epsilon
+        objective, args.learning_rate, args.weight_decay, (0.9, args.adam_beta2), args.adam_epsilon
     )
-    schedule = build_schedule(optimizer, args.lr_scheduler, args.max_train_steps, args.warmup_steps, args.num_cycles)
-    model, optimizer = accelerator.prepare(model, optimizer)
+    schedule = build_schedule(
+        optimizer,
+        args.lr_scheduler,
+        args.max_train_steps,
+        args.warmup_steps,
+        args.num_cycles,
+        args.min_learning_rate,
+    )
+    model, optimizer = accelerator.prepare(objective, optimizer)
     # The weights are drawn alike; from here on each process drops out its own units.
     set_seed(args.seed, device_specific=True)
 
@@ -113,7 +124,8 @@ def start_run(args) -> Run:
         output_dir=output_dir,
         accelerator=accelerator,
         model=model,
-        bare_model=accelerator.unwrap_model(model),
+        bare_model=bare_model,
+        auxiliary=None if objective is bare_model else objective,
         processor=processor,
         optimizer=optimizer,
         schedule=schedule,

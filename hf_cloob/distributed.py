@@ -52,6 +52,22 @@ def all_gather_with_grad(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return tuple(_AllGatherRows.apply(tensor, rows) for tensor in tensors)
 
 
+def all_reduce_with_grad(tensor: torch.Tensor) -> torch.Tensor:
+    """Add up a tensor over all processes, keeping the gradient.
+
+    The backward pass adds up the gradients, so after DistributedDataParallel's averaging a loss that every process
+    computes from the sum has exactly the gradient of one process, as with `all_gather_with_grad`. It also is exact for
+    what only a process's own rows go on from, such as the mean that a normalization subtracts.
+
+    Args:
+        tensor: the same shape on every process; all processes must call.
+
+    Returns:
+        The sum, identical on all processes; the input itself with one process.
+    """
+    return tensor if world_size() == 1 else _AllReduceSum.apply(tensor)
+
+
 def shared_blocks() -> Blocks:
     """The loss functions' `blocks` with which the processes share the work on a joined batch.
 
@@ -103,6 +119,23 @@ class _AllGatherRows(torch.autograd.Function):
         own = padded.new_empty((longest, *padded.shape[1:]))
         dist.reduce_scatter_tensor(own, padded)
         return own[: ctx.rows[dist.get_rank()]], None
+
+
+class _AllReduceSum(torch.autograd.Function):
+    """A sum over processes; its transpose is the same sum."""
+
+    @staticmethod
+    def forward(ctx, tensor: torch.Tensor) -> torch.Tensor:
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
 
 
 def _pad_rows(tensor: torch.Tensor, rows: int) -> torch.Tensor:

@@ -123,12 +123,16 @@ class CloobPreTrainedModel(PreTrainedModel):
         embeds = _project(outputs.pooler_output, self.text_projection, self.config.text_config)
         return _with_pooled(outputs, subtract_offset(embeds, self.text_offset))
 
-    def _image_features(self, pixel_values, **kwargs) -> BaseModelOutputWithPooling:
+    def pooled_image_states(self, pixel_values, **kwargs) -> BaseModelOutputWithPooling:
+        """Run the vision tower alone; `pooler_output` (batch_size, width) is pooled and not projected."""
         if pixel_values is None:
             raise ValueError("pixel_values is missing: pass the images, (batch_size, num_channels, height, width).")
         outputs = self.vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
-        pooled = pool_image(outputs, self.config.vision_pooling)
-        embeds = _project(pooled, self.visual_projection, self.config.vision_config)
+        return _with_pooled(outputs, pool_image(outputs, self.config.vision_pooling))
+
+    def _image_features(self, pixel_values, **kwargs) -> BaseModelOutputWithPooling:
+        outputs = self.pooled_image_states(pixel_values, **kwargs)
+        embeds = _project(outputs.pooler_output, self.visual_projection, self.config.vision_config)
         return _with_pooled(outputs, subtract_offset(embeds, self.image_offset))
 
 
@@ -143,6 +147,8 @@ class CloobModel(CloobPreTrainedModel):
 
     # The loss is a mean over the global batch: a Trainer must not rescale it by the number of items.
     accepts_loss_kwargs = False
+    # What `compute_losses` takes of the output, in its order.
+    row_names = ("image_embeds", "text_embeds")
 
     def __init__(self, config: CloobConfig):
         super().__init__(config)
@@ -170,7 +176,7 @@ class CloobModel(CloobPreTrainedModel):
         """0-d log t, as it enters the loss; a learned scale of "infonce" and "infoloob" is kept in [0, log 100]."""
         scale = self.log_inverse_temperature.reshape(())
         if self.config.learn_logit_scale and self.config.contrastive_loss != "sigmoid":
-            return _ClampLogitScale.apply(scale)
+            return ClampLogitScale.apply(scale)
         return scale
 
     @can_return_tuple
@@ -469,7 +475,7 @@ class CloobVisionModelWithProjection(CloobPreTrainedModel):
         return CloobVisionModelOutput(image_embeds=outputs.pooler_output, **_states(outputs))
 
 
-class _ClampLogitScale(torch.autograd.Function):
+class ClampLogitScale(torch.autograd.Function):
     """Clamp log t to [0, log 100], without a dead end.
 
     A plain clamp has no gradient beyond its limits, so a scale that once stepped over would stay there. Here the

@@ -10,7 +10,7 @@ from tiny_models import tiny_cloob, tiny_inputs
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_cloob import CloobModel, modeling_cloob
-from hf_cloob.distributed import all_gather_with_grad, shared_blocks
+from hf_cloob.distributed import all_gather_with_grad, all_reduce_with_grad, shared_blocks
 
 STEPS = 2
 
@@ -116,6 +116,14 @@ def gather_rows(rank: int, sizes: list[int]) -> tuple[torch.Tensor, torch.Tensor
     loss = sum((rows * torch.arange(1.0, len(rows) + 1).unsqueeze(1)).sum() for rows in joined)
     gradients = torch.autograd.grad(loss, [first, second])
     return *(rows.detach() for rows in joined), *gradients
+
+
+def reduce_sums(rank: int, sizes: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum over processes of a local sum, and the gradient of a loss that every process forms from it."""
+    rows = torch.arange(2.0 * sum(sizes)).reshape(-1, 2)[sum(sizes[:rank]) : sum(sizes[: rank + 1])].requires_grad_()
+    total = all_reduce_with_grad(rows.square().sum(dim=0))
+    (gradient,) = torch.autograd.grad((total * torch.tensor([1.0, 10.0])).sum(), [rows])
+    return total.detach(), gradient
 
 
 def shared_loss(

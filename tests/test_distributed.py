@@ -10,7 +10,7 @@ import torch
 from gloo import run_in_processes
 from test_blockwise import LOSSES, T, embeddings
 
-from hf_cloob.distributed import all_gather_with_grad, world_size
+from hf_cloob.distributed import all_gather_with_grad, all_reduce_with_grad, world_size
 
 SIZES = [5, 3]
 REGULARIZERS = {"alignment_weight": 1.0, "uniformity_weight": 0.5, "cross_modal_uniformity_weight": 0.5}
@@ -94,6 +94,16 @@ def test_rows_are_joined_in_the_order_of_the_ranks_and_gradients_are_summed(size
         assert torch.equal(second_gradient, processes * own.expand(-1, 3))
 
 
+@pytest.mark.parametrize("sizes", [[5, 3], [0, 4]])
+def test_sums_are_added_over_processes_and_so_are_their_gradients(sizes):
+    rows = torch.arange(2.0 * sum(sizes)).reshape(-1, 2)
+    for rank, (total, gradient) in enumerate(run_in_processes(workers.reduce_sums, 2, sizes)):
+        assert torch.equal(total, rows.square().sum(dim=0))
+        own = rows[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
+        # Twice, which is what DDP's averaging takes away.
+        assert torch.equal(gradient, 2 * 2 * own * torch.tensor([1.0, 10.0]))
+
+
 SHARES = [[5, 3], [4, 0, 7, 2], [1, 1, 0, 0]]
 
 
@@ -149,6 +159,7 @@ def test_without_a_process_group_the_inputs_come_back_untouched():
     rows = torch.ones(2, 3)
     assert world_size() == 1
     assert all_gather_with_grad(rows)[0] is rows
+    assert all_reduce_with_grad(rows) is rows
 
 
 def test_the_helper_reports_a_failed_process_with_its_traceback():

@@ -4,7 +4,6 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -12,9 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-from ..outputs_cloob import CloobOutput
-
-_both_embeds = attrgetter("image_embeds", "text_embeds")
+Rows = tuple[torch.Tensor, ...]
 
 
 def backward_in_chunks(
@@ -23,7 +20,7 @@ def backward_in_chunks(
     micro_batch_size: int,
     retrieval_weight: float = 1.0,
     backward: Callable[[torch.Tensor], None] = torch.Tensor.backward,
-) -> CloobOutput:
+) -> Any:
     """Add the gradient of the whole batch's loss to every parameter, with the activations of one chunk in memory.
 
     Every parameter gets the gradient of `model(**inputs, return_loss=True).loss.backward()`, and of the global batch
@@ -33,6 +30,10 @@ def backward_in_chunks(
         2. L over all x_i, y_i of all processes;  g_i = dL/dx_i, h_i = dL/dy_i
         3. towers(chunk) once more;  backward of sum_i <x_i, g_i> + <y_i, h_i>, whose gradient is that of L
 
+    What has no rows of its own to be split, such as heads with batch statistics, belongs in 2. The model says so by
+    three members: forward(**chunk) returns a mapping with a tensor for each of `row_names`, and
+    `compute_losses(*rows, retrieval_weight=...)` the losses of all rows, "loss" among them.
+
     The second run of a chunk draws the random numbers of the first, so dropout drops the same units. It costs one
     forward pass more, about 4/3 of a plain step's time. Gradient accumulation over smaller batches costs nothing, but
     is another loss: its batches do not see each other's negatives.
@@ -41,8 +42,8 @@ def backward_in_chunks(
     is not that of the plain pass. Its running statistics take each chunk in once.
 
     Args:
-        model: a [`CloobModel`] in training mode, bare or wrapped in DistributedDataParallel, with or without
-            `accelerator.prepare`, autocast and activation checkpointing.
+        model: a [`CloobModel`] or a [`TrainingObjective`] in training mode, bare or wrapped in
+            DistributedDataParallel, with or without `accelerator.prepare`, autocast and activation checkpointing.
         inputs: arguments of the model's forward, on its device. Tensors have the pairs of this process as rows and
             are split; everything else goes to every chunk as it is. The processes may hold unequal numbers of rows.
         micro_batch_size: rows of a chunk; the last one may be smaller. It may differ between processes.
@@ -51,7 +52,7 @@ def backward_in_chunks(
             function that multiplies first, to scale the loss. Its gradient must be linear in the scalar.
 
     Returns:
-        [`CloobOutput`], detached: the loss and its parts, `image_embeds` and `text_embeds` of this process.
+        What the model's forward returns ([`CloobOutput`] or a dict), detached: the losses, and this process's rows.
 
     Raises:
         ValueError: for a micro_batch_size below 1, tensors of unequal numbers of rows, a sharded model, a tower with
@@ -63,17 +64,18 @@ def backward_in_chunks(
     _check_replayable(model)
     is_wrapped = isinstance(model, DistributedDataParallel)
     module, no_sync = (model.module, model.no_sync) if is_wrapped else (model, nullcontext)
-    image_embeds, text_embeds, random_states = _embed(module, chunks, num_rows)
-    losses, embed_gradients, own_gradients = _loss_gradients(module, image_embeds, text_embeds, retrieval_weight)
-    gradients = zip(*(rows.split(micro_batch_size) for rows in embed_gradients), strict=True)
-    for number, (chunk, state, chunk_gradients) in enumerate(zip(chunks, random_states, gradients, strict=True), 1):
+    rows, output_type, random_states = _embed(module, chunks, num_rows)
+    losses, row_gradients, own_gradients = _loss_gradients(module, rows, retrieval_weight)
+    # Rows that are targets have no gradient.
+    split = [[None] * len(chunks) if g is None else g.split(micro_batch_size) for g in row_gradients]
+    for number, (chunk, state, *chunk_gradients) in enumerate(zip(chunks, random_states, *split, strict=True), 1):
         is_last = number == len(chunks)
-        _set_random_state(state, image_embeds.device)
+        _set_random_state(state, rows[0].device)
         # In the last chunk the processes average what was added up; the loss's own parameters, a learned scale and
         # SigLIP's bias, get their gradient there: once, and where DistributedDataParallel waits for it.
         with nullcontext() if is_last else no_sync():
-            _replay(model, chunk, chunk_gradients, own_gradients if is_last else [], backward)
-    return CloobOutput(image_embeds=image_embeds, text_embeds=text_embeds, **losses)
+            _replay(model, module.row_names, chunk, chunk_gradients, own_gradients if is_last else [], backward)
+    return output_type(**dict(zip(module.row_names, rows, strict=True)), **losses)
 
 
 def _split(inputs: Mapping[str, Any], micro_batch_size: int) -> tuple[int, list[dict[str, Any]]]:
@@ -105,36 +107,41 @@ def _check_replayable(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _embed(module: nn.Module, chunks: list[dict], num_rows: int) -> tuple[torch.Tensor, torch.Tensor, list]:
-    """The embeddings of all chunks, and the random state that each began with; the module's buffers stay."""
+def _embed(module: nn.Module, chunks: list[dict], num_rows: int) -> tuple[Rows, type, list]:
+    """The rows of all chunks, an output's type, and the chunks' random states; the module's buffers stay."""
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    embeds, random_states = [], []
+    parts, random_states = [], []
     for chunk in chunks:
         random_states.append(_random_state(chunk))
-        embeds.append(_both_embeds(module(**chunk)))
+        outputs = module(**chunk)
+        parts.append([outputs[name] for name in module.row_names])
+        output_type = type(outputs)
+        # What else it holds, such as the towers' states, is as large as the rows of a chunk are small.
+        del outputs
     for buffer, before in buffers:
         buffer.copy_(before)
-    image_embeds, text_embeds = (torch.cat(parts)[:num_rows] for parts in zip(*embeds, strict=True))
-    return image_embeds, text_embeds, random_states
+    rows = tuple(torch.cat(of_chunks)[:num_rows] for of_chunks in zip(*parts, strict=True))
+    return rows, output_type, random_states
 
 
-def _loss_gradients(module: nn.Module, image_embeds: torch.Tensor, text_embeds: torch.Tensor, retrieval_weight: float):
-    """The detached losses, the two gradients of the embeddings, and (parameter, gradient) of the loss's parameters.
+def _loss_gradients(module: nn.Module, rows: Rows, retrieval_weight: float):
+    """The detached losses, the gradients of the rows, and (parameter, gradient) of the loss's parameters.
 
     `autograd.grad` leaves `.grad` alone: what it finds is handed to the parameters in a pass that
     DistributedDataParallel watches.
     """
-    leaves = [rows.detach().requires_grad_() for rows in (image_embeds, text_embeds)]
+    leaves = [tensor.detach().requires_grad_() for tensor in rows]
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    losses = module.compute_losses(*leaves, retrieval_weight)
+    losses = module.compute_losses(*leaves, retrieval_weight=retrieval_weight)
     gradients = torch.autograd.grad(losses["loss"], [*leaves, *parameters], allow_unused=True)
-    own = [pair for pair in zip(parameters, gradients[2:], strict=True) if pair[1] is not None]
-    return {name: loss.detach() for name, loss in losses.items()}, gradients[:2], own
+    own = [pair for pair in zip(parameters, gradients[len(leaves) :], strict=True) if pair[1] is not None]
+    return {name: loss.detach() for name, loss in losses.items()}, gradients[: len(leaves)], own
 
 
-def _replay(model: nn.Module, chunk: dict[str, Any], embed_gradients, own_gradients, backward) -> None:
-    embeds = zip(_both_embeds(model(**chunk)), embed_gradients, strict=True)
-    pairs = [*((rows[: len(gradient)], gradient) for rows, gradient in embeds), *own_gradients]
+def _replay(model: nn.Module, row_names, chunk: dict[str, Any], row_gradients, own_gradients, backward) -> None:
+    outputs = model(**chunk)
+    rows = ((outputs[name], gradient) for name, gradient in zip(row_names, row_gradients, strict=True))
+    pairs = [*((tensor[: len(g)], g) for tensor, g in rows if g is not None), *own_gradients]
     backward(sum((value * gradient).sum() for value, gradient in pairs))
 
 

@@ -65,7 +65,12 @@ def build_optimizer(
 
 
 def build_schedule(
-    optimizer: torch.optim.Optimizer, name: str, num_steps: int, warmup_steps: int, num_cycles: int = 1
+    optimizer: torch.optim.Optimizer,
+    name: str,
+    num_steps: int,
+    warmup_steps: int,
+    num_cycles: int = 1,
+    min_learning_rate: float = 0.0,
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """Linear warm-up to the peak, then the named schedule to the end of training.
 
@@ -75,9 +80,11 @@ def build_schedule(
         num_steps: optimizer steps of the whole run.
         warmup_steps: steps of the linear warm-up.
         num_cycles: of "cosine_with_restarts"; the released CLOOB code uses 10 over its runs.
+        min_learning_rate: where "cosine" ends; the released code of Fini et al. 2023 ends at 1e-5.
 
     Raises:
-        ValueError: for an unknown name, a warm-up that is not shorter than the run, or fewer than one cycle.
+        ValueError: for an unknown name, a warm-up that is not shorter than the run, fewer than one cycle, or an end
+            that is negative, above the peak or of another schedule.
     """
     if name not in SCHEDULES:
         raise ValueError(f"lr_scheduler must be one of {', '.join(SCHEDULES)}, got {name!r}.")
@@ -85,7 +92,15 @@ def build_schedule(
         raise ValueError(f"warmup_steps must be from 0 to below the number of steps {num_steps}, got {warmup_steps}.")
     if num_cycles < 1:
         raise ValueError(f"num_cycles must be at least 1, got {num_cycles}.")
+    peak = max(group["lr"] for group in optimizer.param_groups)
+    if not 0 <= min_learning_rate <= peak or (min_learning_rate and name != "cosine"):
+        raise ValueError(
+            f"min_learning_rate must be from 0 to the peak {peak:g}, and goes with lr_scheduler 'cosine' only, got "
+            f"{min_learning_rate} with {name!r}."
+        )
     specific = {"num_cycles": num_cycles} if name == "cosine_with_restarts" else None
+    if min_learning_rate:
+        name, specific = "cosine_with_min_lr", {"min_lr": min_learning_rate}
     return get_scheduler(
         "constant_with_warmup" if name == "constant" else name,
         optimizer,

@@ -129,6 +129,26 @@ def test_restarts_return_to_the_peak_at_every_cycle():
     assert [step for step, rate in enumerate(rates) if rate == 2.0] == [10, 20, 30, 40]
 
 
+def test_a_cosine_may_end_above_zero():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule = build_schedule(optimizer, "cosine", 50, 10, min_learning_rate=0.5)
+    rates = []
+    for _ in range(51):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    expected = [0.5 + 0.75 * closed_form("cosine", step, 50, 10, 1) for step in range(10, 51)]
+    assert rates[:11] == pytest.approx([0.2 * step for step in range(11)])
+    assert rates[10:] == pytest.approx(expected)
+
+
+def test_an_end_that_no_schedule_reaches_is_refused():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    for name, end in (("linear", 0.5), ("cosine", 3.0), ("cosine", -0.1)):
+        with pytest.raises(ValueError, match=f"min_learning_rate must be from 0 to the peak 2, .* got {end} with"):
+            build_schedule(optimizer, name, 10, 0, min_learning_rate=end)
+
+
 def test_unknown_schedules_and_impossible_numbers_are_refused():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     with pytest.raises(ValueError, match="lr_scheduler must be one of cosine, .*, got 'cosin'"):
