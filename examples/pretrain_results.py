@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+from pretrain_comparison import compare_with_start
+
 
 def start_output_dir(args, output_dir: Path, step: int) -> None:
     """Record the flags, and delete what this run will write anew."""
@@ -14,7 +16,7 @@ def start_output_dir(args, output_dir: Path, step: int) -> None:
 
     output_dir.mkdir(parents=True, exist_ok=True)
     drop_checkpoints_after(output_dir / "checkpoints", step)
-    for name in ("metrics.json", "timing.json", "training_curves.png"):
+    for name in ("metrics.json", "timing.json", "training_curves.png", "before_after.md", "interpolation.png"):
         (output_dir / name).unlink(missing_ok=True)
     write_metrics(output_dir / "arguments.json", asdict(args))
 
@@ -30,6 +32,7 @@ def count_skipped(state, skipped: Counter) -> None:
 def keep_if_best(model, processor, evaluate, state, log, output_dir: Path) -> None:
     """Evaluate on the selection data and save the model if it is the best so far."""
     from hf_cloob.training.frozen_towers import train_unfrozen
+    from hf_cloob.training.lora import save_merged
 
     model.eval()
     figures = evaluate(model, processor, final=False)
@@ -38,7 +41,7 @@ def keep_if_best(model, processor, evaluate, state, log, output_dir: Path) -> No
     selected = next(iter(figures.values()))
     if selected > state.best_metric:
         state.best_metric, state.best_step = selected, state.step
-        model.save_pretrained(output_dir)
+        save_merged(model, output_dir)
         processor.save_pretrained(output_dir)
 
 
@@ -50,6 +53,8 @@ def finish(args, processor, evaluate, state, output_dir: Path, accelerator) -> d
 
     model = CloobModel.from_pretrained(output_dir).to(accelerator.device)
     metrics = evaluate(model, processor, final=True)
+    if args.model_name_or_path:
+        metrics |= compare_with_start(args, model, processor, evaluate, metrics, output_dir)
     metrics |= {"best_step": state.best_step, "steps": state.step, "seed": args.seed}
     metrics |= {"num_processes": accelerator.num_processes}
     metrics |= {"pairs_seen": state.step * args.gradient_accumulation_steps * args.batch_size}

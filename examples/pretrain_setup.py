@@ -12,7 +12,8 @@ from typing import Any
 
 from command_line import UserError
 from pretrain_checks import check_arguments, check_output_dir, check_resumed_flags, check_towers_take_the_data
-from pretrain_data import build_data, build_loader, build_processor, evaluation_prompts, training_captions
+from pretrain_data import build_loader, build_processor, evaluation_prompts, image_side, training_captions
+from pretrain_finetune import build_run_data
 from pretrain_model import build_tokenizer_and_model
 from pretrain_results import start_output_dir
 
@@ -59,7 +60,7 @@ def start_run(args) -> Run:
     from hf_cloob.training.activation_checkpointing import recompute_activations
     from hf_cloob.training.checkpointing import TrainState
     from hf_cloob.training.frozen_towers import PooledTextCache
-    from hf_cloob.training.optimization import build_optimizer, build_schedule
+    from hf_cloob.training.optimization import build_schedule
     from hf_cloob.training.run_log import RunLog
 
     output_dir = Path(args.output_dir)
@@ -69,10 +70,12 @@ def start_run(args) -> Run:
     set_seed(args.seed)
 
     with accelerator.main_process_first():
-        train_data, evaluate = build_data(args)
+        train_data, evaluate = build_run_data(args)
+    if args.num_epochs:
+        args.max_train_steps = steps_of_epochs(args, len(train_data))
     tokenizer, model = build_tokenizer_and_model(args, train_data)
     processor, transform = build_processor(args, tokenizer)
-    check_towers_take_the_data(model, processor, args.image_size)
+    check_towers_take_the_data(model, processor, image_side(processor.image_processor))
     max_length = context_length(model.config.text_config, tokenizer)
     frozen_text = None
     if args.freeze_text_model:
@@ -85,9 +88,7 @@ def start_run(args) -> Run:
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
     model = model.to(memory_format=memory_format)
 
-    optimizer = build_optimizer(
-        model, args.learning_rate, args.weight_decay, (0.9, args.adam_beta2), args.adam_epsilon
-    )
+    optimizer = build_run_optimizer(args, model)
     schedule = build_schedule(optimizer, args.lr_scheduler, args.max_train_steps, args.warmup_steps, args.num_cycles)
     model, optimizer = accelerator.prepare(model, optimizer)
     # The weights are drawn alike; from here on each process drops out its own units.
@@ -123,6 +124,27 @@ def start_run(args) -> Run:
         frozen_text=frozen_text,
         evaluate=evaluate,
         log=log,
+    )
+
+
+def steps_of_epochs(args, num_pairs: int) -> int:
+    """Optimizer steps of `num_epochs`."""
+    return max(1, round(args.num_epochs * num_pairs / (args.batch_size * args.gradient_accumulation_steps)))
+
+
+def build_run_optimizer(args, model):
+    """AdamW of the flags, with a rate of its own for each tower and layer."""
+    from hf_cloob.training.layer_rates import layer_learning_rates
+    from hf_cloob.training.optimization import build_optimizer
+
+    tower_rates = (args.text_learning_rate, args.vision_learning_rate)
+    return build_optimizer(
+        model,
+        args.learning_rate,
+        args.weight_decay,
+        (args.adam_beta1, args.adam_beta2),
+        args.adam_epsilon,
+        layer_learning_rates(model, args.learning_rate, *tower_rates, args.layer_decay),
     )
 
 
