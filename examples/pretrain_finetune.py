@@ -53,7 +53,6 @@ def emoji_of_one_family(args):
 
     from hf_cloob.data.emoji import load_emoji
     from hf_cloob.evaluation.emoji import evaluate_emoji
-    from hf_cloob.evaluation.prompts import EMOJI_TEMPLATES
 
     emoji = load_emoji()
     drawings = of_families(emoji["train"], args.emoji_families)
@@ -68,11 +67,11 @@ def emoji_of_one_family(args):
     }
 
     def evaluate(model, processor, final: bool, pooled_prompt_states=None) -> dict[str, float]:
+        # The bare names, the plain protocol: a text tower that trains encodes them anew at every evaluation.
         measured = evaluate_emoji(
             model,
             processor,
             splits,
-            EMOJI_TEMPLATES,
             splits=tuple(names) if final else ("new_selection", "selection"),
             include_retrieval=final,
             pooled_prompt_states=pooled_prompt_states,

@@ -98,6 +98,6 @@ def save_merged(model: nn.Module, folder: str | Path) -> None:
     from peft import PeftModel
 
     if isinstance(model, PeftModel):
-        model.save_pretrained(Path(folder, ADAPTER_FOLDER))
+        model.save_pretrained(Path(folder, ADAPTER_FOLDER), save_embedding_layers=False)
         model = copy.deepcopy(model).merge_and_unload()
     model.save_pretrained(folder)
