@@ -49,7 +49,9 @@ class PretrainArguments:
         default=None, metadata={"help": "probability of an image's first caption; default: all captions alike"}
     )
 
-    model_name_or_path: str | None = field(default=None, metadata={"help": "a CLOOB or CLIP checkpoint to start from"})
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "a CLOOB, CLIP or SigLIP checkpoint to start from"}
+    )
     vision_model_name_or_path: str | None = field(default=None, metadata={"help": "pretrained vision tower"})
     text_model_name_or_path: str | None = field(
         default=None, metadata={"help": "pretrained text tower; 'package:NAME/FOLDER' is a folder in a Python package"}
@@ -66,7 +68,9 @@ class PretrainArguments:
     projection_dim: int = field(default=512, metadata={"help": "width of the shared embedding space"})
     projection_type: str = field(default="linear", metadata={"help": "linear or mlp"})
 
-    contrastive_loss: str = field(default="infoloob", metadata={"help": "infoloob, infonce or sigmoid"})
+    contrastive_loss: str = field(
+        default="infoloob", metadata={"help": "infoloob, infonce, sigmoid or auto (as the checkpoint to start from)"}
+    )
     hopfield_scale: str = field(default="auto", metadata={"help": "beta of the retrieval, 'auto' or 'none'"})
     retrieval_warmup_steps: int = field(default=0, metadata={"help": "steps over which retrieval is blended in"})
     tau_free_loss: bool = field(
@@ -97,6 +101,31 @@ class PretrainArguments:
     )
     ema_momentum: float = field(default=0.99, metadata={"help": "momentum of byolip's copy"})
 
+    # Fine-tuning: from model_name_or_path.
+    text_learning_rate: float | None = field(
+        default=None, metadata={"help": "peak rate of the text tower; default: learning_rate, the projections'"}
+    )
+    vision_learning_rate: float | None = field(default=None, metadata={"help": "the same of the vision tower"})
+    layer_decay: float = field(default=1.0, metadata={"help": "factor of a layer's rate to that of the one above"})
+    lora_rank: int = field(default=0, metadata={"help": "train adapters of this rank and the projections; 0: none"})
+    lora_alpha: float | None = field(default=None, metadata={"help": "default: twice the rank"})
+    lora_dropout: float = field(default=0.0, metadata={"help": "dropout of the adapters' inputs"})
+    lora_target_modules: list[str] | None = field(
+        default=None, metadata={"help": "layers to adapt, e.g. q_proj v_proj; default: all linear ones, convolutions"}
+    )
+    interpolate_with_start: bool = field(
+        default=False, metadata={"help": "WiSE-FT: also write the best model between the start and the fine-tuned one"}
+    )
+    max_known_loss: float = field(
+        default=0.0, metadata={"help": "what that model may lose of the known task's selection figure, from 0 to 1"}
+    )
+    known_dataset_name: str | None = field(
+        default=None, metadata={"help": "measured before and after: 'emoji' or images with classes, as evaluate.py's"}
+    )
+    known_suite: str = field(default="classification", metadata={"help": "its names and prompts, as evaluate.py's"})
+    known_split: str | None = field(default=None, metadata={"help": "its split; default: the suite's"})
+    known_label_column: str = field(default="label", metadata={"help": "its column of classes"})
+
     batch_size: int = field(default=512, metadata={"help": "pairs in the GLOBAL batch of all processes"})
     micro_batch_size: int = field(
         default=0,
@@ -104,8 +133,12 @@ class PretrainArguments:
     )
     gradient_accumulation_steps: int = field(default=1, metadata={"help": "batches a step; not more negatives"})
     max_train_steps: int = field(default=10_000, metadata={"help": "optimizer steps"})
+    num_epochs: float | None = field(
+        default=None, metadata={"help": "pairs seen, in multiples of the training pairs, instead of max_train_steps"}
+    )
     learning_rate: float = field(default=1e-3, metadata={"help": "peak learning rate"})
     weight_decay: float = field(default=0.1, metadata={"help": "decay of matrices and kernels"})
+    adam_beta1: float = field(default=0.9, metadata={"help": "AdamW's first momentum"})
     adam_beta2: float = field(default=0.98, metadata={"help": "CLIP's ViTs 0.98, ResNets 0.999"})
     adam_epsilon: float = field(default=1e-6, metadata={"help": "CLIP's ViTs 1e-6, ResNets 1e-8"})
     warmup_steps: int = field(default=500, metadata={"help": "linear warm-up of the learning rate"})
@@ -117,7 +150,9 @@ class PretrainArguments:
     activation_checkpointing: bool = field(default=False, metadata={"help": "recompute activations, less memory"})
     channels_last: bool = field(default=False, metadata={"help": "memory format that is faster for convolutions"})
 
-    image_size: int = field(default=224, metadata={"help": "side of the training images in pixels"})
+    image_size: int | None = field(
+        default=None, metadata={"help": "side of the images in pixels; default: the checkpoint's, otherwise 224"}
+    )
     crop_scale: list[float] = field(default_factory=lambda: [0.9, 1.0], metadata={"help": "area of the random crop"})
     horizontal_flip: float = field(default=0.0, metadata={"help": "probability of a flip"})
     rotation: float = field(default=0.0, metadata={"help": "largest rotation in degrees"})
@@ -156,8 +191,10 @@ class PretrainArguments:
         default=None, metadata={"help": "WordNet's database files; default: fetched as an npm package"}
     )
 
-    image_mean: list[float] | None = field(default=None, metadata={"help": "per channel; default: CLIP's"})
-    image_std: list[float] | None = field(default=None, metadata={"help": "per channel; default: CLIP's"})
+    image_mean: list[float] | None = field(
+        default=None, metadata={"help": "per channel; default: the checkpoint's, otherwise CLIP's"}
+    )
+    image_std: list[float] | None = field(default=None, metadata={"help": "the same"})
     keep_decoded: bool = field(default=False, metadata={"help": "keep decoded images in memory (small corpora)"})
     num_workers: int = field(default=2, metadata={"help": "processes that prepare images"})
 

@@ -24,8 +24,12 @@ AT_LEAST = {
     "retrieval_warmup_steps": 0,
     "min_learning_rate": 0,
     "num_strong_views": 0,
+    "lora_rank": 0,
+    "max_known_loss": 0,
 }
-ABOVE_ZERO = ("learning_rate", "max_grad_norm", "inverse_temperature")
+ABOVE_ZERO = ("learning_rate", "max_grad_norm", "inverse_temperature", "num_epochs")
+# What is said of the checkpoint that training starts from.
+NEED_CHECKPOINT = ("lora_rank", "interpolate_with_start", "known_dataset_name")
 LENGTHS = {"crop_scale": 2, "strong_crop_scale": 2, "color_jitter": 4, "image_mean": 3, "image_std": 3}
 CHOICES = {
     "image_augmentation": ("weak", "strong"),
@@ -71,12 +75,24 @@ def check_arguments(args) -> None:
     from accelerate.tracking import get_available_trackers
 
     for name, least in AT_LEAST.items():
-        if getattr(args, name) < least:
-            raise UserError(f"{name} must be at least {least}, got {getattr(args, name)}")
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UserError(f"{name} must be at least {least}, got {value}")
     for name in ABOVE_ZERO:
         value = getattr(args, name)
         if value is not None and not value > 0:
             raise UserError(f"{name} must be above 0, got {value}")
+    if not args.model_name_or_path:
+        for name in NEED_CHECKPOINT:
+            if getattr(args, name):
+                raise UserError(f"{name} needs model_name_or_path, the checkpoint to start from")
+        if args.contrastive_loss == "auto":
+            raise UserError("contrastive_loss 'auto' is that of a checkpoint: it needs model_name_or_path")
+    knows = args.known_dataset_name or (args.dataset_name == "emoji" and args.emoji_families is not None)
+    if args.interpolate_with_start and not knows:
+        raise UserError("interpolate_with_start needs a known task that it must keep: name one by known_dataset_name")
+    if args.lora_rank and args.freeze_text_model and args.freeze_vision_model:
+        raise UserError("lora_rank adapts the towers that train, and both are frozen")
     if args.tau_free_loss and args.contrastive_loss != "infoloob":
         raise UserError(f"tau_free_loss works with contrastive_loss infoloob only, got {args.contrastive_loss!r}")
     for name, length in LENGTHS.items():

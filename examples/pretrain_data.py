@@ -9,6 +9,8 @@ from pretrain_views import augmented_on_device, build_image_transforms, build_vi
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_IMAGE_SIZE = 224
+
 
 def build_data(args):
     """The training pairs, and a function (model, processor, final) -> flat metrics on data that is not trained on.
@@ -40,7 +42,6 @@ def build_data(args):
         return of_families(emoji["train"], args.emoji_families), evaluate
 
     from hf_cloob.data.sources import load_pairs
-    from hf_cloob.evaluation.retrieval_metrics import recall_at_k
 
     pairs = load_pairs(
         args.dataset_name, args.dataset_config, args.dataset_split, args.image_column, args.caption_column
@@ -51,20 +52,27 @@ def build_data(args):
     held_out = readable(parts["test"])
 
     def evaluate(model, processor, final: bool, pooled_prompt_states=None) -> dict[str, float]:
-        import torch
-
-        captions = held_out["captions"][:]
-        owners = torch.tensor([index for index, texts in enumerate(captions) for _ in texts])
-        recalls = recall_at_k(
-            model.encode_images(held_out["image"], processor),
-            model.encode_texts([text for texts in captions for text in texts], processor, truncation=True),
-            owners,
-        )
-        recalls = {f"selection_{name}": value for name, value in recalls.items()}
-        both = [recalls[f"selection_{way}_recall@1"] for way in ("image_to_text", "text_to_image")]
-        return {"selection_mean_recall@1": sum(both) / 2, **recalls, "selection_num_images": len(held_out)}
+        return caption_recalls(model, processor, held_out, "selection")
 
     return parts["train"], evaluate
+
+
+def caption_recalls(model, processor, held_out, name: str) -> dict[str, float]:
+    """Retrieval among held-out pairs, flat metrics that begin with a name; their mean comes first."""
+    import torch
+
+    from hf_cloob.evaluation.retrieval_metrics import recall_at_k
+
+    captions = held_out["captions"][:]
+    owners = torch.tensor([index for index, texts in enumerate(captions) for _ in texts])
+    recalls = recall_at_k(
+        model.encode_images(held_out["image"], processor),
+        model.encode_texts([text for texts in captions for text in texts], processor, truncation=True),
+        owners,
+    )
+    recalls = {f"{name}_{metric}": value for metric, value in recalls.items()}
+    both = [recalls[f"{name}_{way}_recall@1"] for way in ("image_to_text", "text_to_image")]
+    return {f"{name}_mean_recall@1": sum(both) / 2, **recalls, f"{name}_num_images": len(held_out)}
 
 
 def of_families(emoji, families: list[str] | None):
@@ -108,18 +116,40 @@ def training_captions(train_data) -> list[str]:
 
 def build_processor(args, tokenizer):
     """The processor that is saved with the model, and the augmenting transforms of the training images."""
-    from transformers import CLIPImageProcessor
-
     from hf_cloob import CloobProcessor
 
-    statistics = {"image_mean": args.image_mean, "image_std": args.image_std}
-    image_processor = CLIPImageProcessor(
-        size={"shortest_edge": args.image_size},
-        crop_size={"height": args.image_size, "width": args.image_size},
-        **{name: values for name, values in statistics.items() if values is not None},
-    )
-    transforms = build_image_transforms(args, tuple(image_processor.image_mean), tuple(image_processor.image_std))
+    image_processor = build_image_processor(args)
+    statistics = tuple(image_processor.image_mean), tuple(image_processor.image_std)
+    transforms = build_image_transforms(args, image_side(image_processor), *statistics)
     return CloobProcessor(image_processor, tokenizer), transforms
+
+
+def build_image_processor(args):
+    """The checkpoint's own image processor, CLIP's without one; flags that are given replace its values."""
+    from transformers import AutoImageProcessor, CLIPImageProcessor
+
+    start = None
+    if args.model_name_or_path:
+        try:
+            start = AutoImageProcessor.from_pretrained(args.model_name_or_path)
+        except (OSError, ValueError):
+            logger.warning("%s has no image processor: CLIP's is used", args.model_name_or_path)
+    given = {name: getattr(args, name) for name in ("image_size", "image_mean", "image_std")}
+    own = {name: getattr(start, name) for name in ("image_mean", "image_std") if start is not None}
+    if start is not None:
+        own["image_size"] = image_side(start)
+        if all(value is None or value == own[name] for name, value in given.items()):
+            return start
+    values = own | {name: value for name, value in given.items() if value is not None}
+    side = values.pop("image_size", DEFAULT_IMAGE_SIZE)
+    return CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side}, **values)
+
+
+def image_side(image_processor) -> int:
+    """The side of the square pictures that an image processor gives."""
+    crops = getattr(image_processor, "do_center_crop", False) and image_processor.crop_size
+    size = crops or image_processor.size
+    return size["height"] if "height" in size else size["shortest_edge"]
 
 
 def build_loader(args, train_data, tokenizer, transforms, max_length: int, first_step: int, accelerator):

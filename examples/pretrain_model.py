@@ -7,16 +7,20 @@ from pathlib import Path
 
 from command_line import UserError, user_errors
 from pretrain_checks import check_checkpoint_flags, tower_config
-from pretrain_data import training_captions
+from pretrain_data import DEFAULT_IMAGE_SIZE, training_captions
+
+# Where a CLIP or SigLIP that adapters were trained for lies as the CloobModel that they fit.
+START_FOLDER = "start"
 
 
 def build_tokenizer_and_model(args, train_data):
     """The tokenizer and a CloobModel, from a checkpoint, from pretrained towers or from configurations."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     from hf_cloob import CloobModel
     from hf_cloob.data.tokenizers import train_bpe_tokenizer
     from hf_cloob.training.frozen_towers import freeze
+    from hf_cloob.training.lora import add_lora
 
     text_path = packaged_folder(args.text_model_name_or_path)
     tokenizer_path = packaged_folder(args.tokenizer_name_or_path) or text_path or args.model_name_or_path
@@ -26,7 +30,34 @@ def build_tokenizer_and_model(args, train_data):
     else:
         tokenizer = train_bpe_tokenizer(training_captions(train_data), args.vocab_size)
 
-    objective = {
+    if args.model_name_or_path:
+        model = start_model(args)
+    else:
+        for flag, path in {"vision_model": args.vision_model_name_or_path, "text_model": text_path}.items():
+            if path:
+                model_type_of(f"{flag}_name_or_path", path)
+        model = CloobModel.from_vision_text_pretrained(
+            args.vision_model_name_or_path
+            or tower_config("vision", args.vision_config, image_size=args.image_size or DEFAULT_IMAGE_SIZE),
+            text_path or tower_config("text", args.text_config, **token_fields(tokenizer)),
+            projection_dim=args.projection_dim,
+            projection_type=args.projection_type,
+            text_pooling=args.text_pooling,
+            **objective_fields(args),
+        )
+    for frozen, tower in ((args.freeze_text_model, model.text_model), (args.freeze_vision_model, model.vision_model)):
+        if frozen:
+            freeze(tower)
+    if args.lora_rank:
+        model = add_lora(
+            model, args.lora_rank, args.lora_alpha, args.lora_dropout, args.lora_target_modules, adapter_base(args)
+        )
+    return tokenizer, model
+
+
+def objective_fields(args) -> dict:
+    """The objective of the flags, as fields of the configuration; under 'auto' those that were given."""
+    fields = {
         "contrastive_loss": args.contrastive_loss,
         "hopfield_scale": parse_hopfield_scale(args.hopfield_scale),
         "learn_logit_scale": args.learn_logit_scale,
@@ -35,32 +66,43 @@ def build_tokenizer_and_model(args, train_data):
         "cross_modal_uniformity_weight": args.cross_modal_uniformity_weight,
         "label_smoothing": args.label_smoothing,
     }
+    if args.contrastive_loss == "auto":
+        left_open = {"contrastive_loss": "auto", "hopfield_scale": "auto", "learn_logit_scale": None}
+        fields = {name: value for name, value in fields.items() if value != left_open.get(name, 0.0)}
     if args.inverse_temperature is not None:
-        objective["logit_scale_init_value"] = math.log(args.inverse_temperature)
-    paths = {"model": args.model_name_or_path, "vision_model": args.vision_model_name_or_path, "text_model": text_path}
-    model_types = {}
-    for flag, path in paths.items():
-        with user_errors(f"{flag}_name_or_path {path!r}:"):
-            model_types[flag] = AutoConfig.from_pretrained(path).model_type if path else None
-    if model_types["model"] == "clip":
-        model = CloobModel.from_clip(args.model_name_or_path, **objective)
-    elif args.model_name_or_path:
-        model = load_cloob(args.model_name_or_path, objective)
-    else:
-        model = CloobModel.from_vision_text_pretrained(
-            args.vision_model_name_or_path or tower_config("vision", args.vision_config, image_size=args.image_size),
-            text_path or tower_config("text", args.text_config, **token_fields(tokenizer)),
-            projection_dim=args.projection_dim,
-            projection_type=args.projection_type,
-            text_pooling=args.text_pooling,
-            **objective,
-        )
-    if args.model_name_or_path:
-        check_checkpoint_flags(args, model.config)
-    for frozen, tower in ((args.freeze_text_model, model.text_model), (args.freeze_vision_model, model.vision_model)):
-        if frozen:
-            freeze(tower)
-    return tokenizer, model
+        fields["logit_scale_init_value"] = math.log(args.inverse_temperature)
+    return fields
+
+
+def start_model(args):
+    """The model that training starts from: a CLIP, a SigLIP or a CLOOB, its embeddings unchanged."""
+    from hf_cloob import CloobModel, cloob_from_siglip
+
+    path, objective = args.model_name_or_path, objective_fields(args)
+    model_type = model_type_of("model_name_or_path", path)
+    with user_errors(f"model_name_or_path {path!r}:"):
+        if model_type == "clip":
+            # CLIP's own loss, unless the flags name another.
+            model = CloobModel.from_clip(path, **{"contrastive_loss": "infonce"} | objective)
+        elif model_type == "siglip":
+            model = cloob_from_siglip(path, **objective)
+        else:
+            model = load_cloob(path, objective)
+    check_checkpoint_flags(args, model.config)
+    return model
+
+
+def adapter_base(args) -> str:
+    """What an adapter's file names as its base: the checkpoint, or where the run writes it as a CloobModel."""
+    is_cloob = model_type_of("model_name_or_path", args.model_name_or_path) == "cloob"
+    return args.model_name_or_path if is_cloob else str(Path(args.output_dir, START_FOLDER))
+
+
+def model_type_of(flag: str, path: str) -> str:
+    from transformers import AutoConfig
+
+    with user_errors(f"{flag} {path!r}:"):
+        return AutoConfig.from_pretrained(path).model_type
 
 
 def load_cloob(name_or_path: str, objective: dict):

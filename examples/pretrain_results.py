@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+from pretrain_comparison import compare_with_start
 from pretrain_objective import STRONG_HEADS_FILE, save_strong_heads, two_head_metrics
 
 
@@ -16,7 +17,7 @@ def start_output_dir(args, output_dir: Path, step: int) -> None:
 
     output_dir.mkdir(parents=True, exist_ok=True)
     drop_checkpoints_after(output_dir / "checkpoints", step)
-    for name in ("metrics.json", "timing.json", "training_curves.png"):
+    for name in ("metrics.json", "timing.json", "training_curves.png", "before_after.md", "interpolation.png"):
         (output_dir / name).unlink(missing_ok=True)
     if step == 0:
         (output_dir / STRONG_HEADS_FILE).unlink(missing_ok=True)
@@ -34,6 +35,7 @@ def count_skipped(state, skipped: Counter) -> None:
 def keep_if_best(model, processor, evaluate, state, log, output_dir: Path, auxiliary=None) -> None:
     """Evaluate on the selection data and save the model, and its strong heads, if it is the best so far."""
     from hf_cloob.training.frozen_towers import train_unfrozen
+    from hf_cloob.training.lora import save_merged
 
     model.eval()
     figures = evaluate(model, processor, final=False)
@@ -42,7 +44,7 @@ def keep_if_best(model, processor, evaluate, state, log, output_dir: Path, auxil
     selected = next(iter(figures.values()))
     if selected > state.best_metric:
         state.best_metric, state.best_step = selected, state.step
-        model.save_pretrained(output_dir)
+        save_merged(model, output_dir)
         processor.save_pretrained(output_dir)
         save_strong_heads(auxiliary, output_dir)
 
@@ -56,6 +58,8 @@ def finish(args, processor, evaluate, state, output_dir: Path, accelerator, auxi
     model = CloobModel.from_pretrained(output_dir).to(accelerator.device)
     metrics = evaluate(model, processor, final=True)
     metrics |= two_head_metrics(auxiliary, model, processor, evaluate, output_dir)
+    if args.model_name_or_path:
+        metrics |= compare_with_start(args, model, processor, evaluate, metrics, output_dir)
     metrics |= {"best_step": state.best_step, "steps": state.step, "seed": args.seed}
     metrics |= {"num_processes": accelerator.num_processes}
     metrics |= {"pairs_seen": state.step * args.gradient_accumulation_steps * args.batch_size}

@@ -12,7 +12,8 @@ from typing import Any
 
 from command_line import UserError
 from pretrain_checks import check_arguments, check_output_dir, check_resumed_flags, check_towers_take_the_data
-from pretrain_data import build_data, build_loader, build_processor, evaluation_prompts, training_captions
+from pretrain_data import build_loader, build_processor, evaluation_prompts, image_side, training_captions
+from pretrain_finetune import build_run_data
 from pretrain_model import build_tokenizer_and_model
 from pretrain_objective import build_objective
 from pretrain_results import start_output_dir
@@ -62,7 +63,7 @@ def start_run(args) -> Run:
     from hf_cloob.training.activation_checkpointing import recompute_activations
     from hf_cloob.training.checkpointing import TrainState
     from hf_cloob.training.frozen_towers import PooledTextCache
-    from hf_cloob.training.optimization import build_optimizer, build_schedule
+    from hf_cloob.training.optimization import build_schedule
     from hf_cloob.training.run_log import RunLog
 
     output_dir = Path(args.output_dir)
@@ -72,10 +73,12 @@ def start_run(args) -> Run:
     set_seed(args.seed)
 
     with accelerator.main_process_first():
-        train_data, evaluate = build_data(args)
+        train_data, evaluate = build_run_data(args)
+    if args.num_epochs:
+        args.max_train_steps = steps_of_epochs(args, len(train_data))
     tokenizer, model = build_tokenizer_and_model(args, train_data)
     processor, transform = build_processor(args, tokenizer)
-    check_towers_take_the_data(model, processor, args.image_size)
+    check_towers_take_the_data(model, processor, image_side(processor.image_processor))
     max_length = context_length(model.config.text_config, tokenizer)
     frozen_text = None
     if args.freeze_text_model:
@@ -89,9 +92,7 @@ def start_run(args) -> Run:
     bare_model = model.to(memory_format=memory_format)
     objective = build_objective(args, bare_model)
 
-    optimizer = build_optimizer(
-        objective, args.learning_rate, args.weight_decay, (0.9, args.adam_beta2), args.adam_epsilon
-    )
+    optimizer = build_run_optimizer(args, objective, bare_model)
     schedule = build_schedule(
         optimizer,
         args.lr_scheduler,
@@ -136,6 +137,24 @@ def start_run(args) -> Run:
         evaluate=evaluate,
         log=log,
     )
+
+
+def steps_of_epochs(args, num_pairs: int) -> int:
+    """Optimizer steps of `num_epochs`."""
+    return max(1, round(args.num_epochs * num_pairs / (args.batch_size * args.gradient_accumulation_steps)))
+
+
+def build_run_optimizer(args, objective, model):
+    """AdamW of the flags, with a rate of its own for each tower and layer of the model inside the objective."""
+    from hf_cloob.training.layer_rates import layer_learning_rates
+    from hf_cloob.training.optimization import build_optimizer
+
+    tower_rates = (args.text_learning_rate, args.vision_learning_rate)
+    rates = layer_learning_rates(model, args.learning_rate, *tower_rates, args.layer_decay)
+    if objective is not model:
+        rates = {f"model.{name}": rate for name, rate in rates.items()}
+    betas = (args.adam_beta1, args.adam_beta2)
+    return build_optimizer(objective, args.learning_rate, args.weight_decay, betas, args.adam_epsilon, rates)
 
 
 def build_accelerator(args, output_dir: Path):

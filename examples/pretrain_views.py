@@ -19,12 +19,14 @@ class ImageTransforms:
     strong: Any
 
 
-def build_image_transforms(args, mean: tuple[float, ...], std: tuple[float, ...]) -> ImageTransforms:
+def build_image_transforms(
+    args, image_size: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> ImageTransforms:
     """The transforms of the flags; the affine map's flags hold for weak and strong alike, in the workers."""
     from hf_cloob.data.image_augmentation import TrainingTransform
     from hf_cloob.data.strong_image_augmentation import StrongTransform
 
-    frame = args.image_size, mean, std
+    frame = image_size, mean, std
     affine = {name: getattr(args, name) for name in ("rotation", "translation", "zoom")}
     colors = {name: getattr(args, name) for name in ("brightness", "contrast", "saturation", "hue")}
     weak = TrainingTransform(
@@ -66,7 +68,7 @@ def build_views(args, strong_transform, captions: list[str]) -> dict[str, Any]:
     if args.num_strong_views:
         texts = transforms[args.strong_text_augmentation]
         if args.augment_on_device:
-            canvas = CanvasTransform(round(args.image_size * CANVAS_PER_IMAGE_SIZE))
+            canvas = CanvasTransform(round(strong_transform.image_size * CANVAS_PER_IMAGE_SIZE))
             views = StrongViews(args.num_strong_views, text_transform=texts, canvas=canvas)
         else:
             views = StrongViews(args.num_strong_views, strong_transform, texts)

@@ -23,6 +23,7 @@ from .processing_cloob import CloobProcessor
 from .reco_fingerprint import encoder_fingerprint
 from .reco_fusion import RecoFusion
 from .reco_memory import RecoMemory, RecoNeighbors
+from .siglip_start import cloob_from_siglip
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [
     "alignment_loss",
     "clip_loss",
     "close_gap",
+    "cloob_from_siglip",
     "cloob_loss",
     "cross_modal_uniformity_loss",
     "encoder_fingerprint",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def freeze(module: nn.Module) -> None:
@@ -15,11 +16,23 @@ def freeze(module: nn.Module) -> None:
 
 
 def train_unfrozen(model) -> None:
-    """Training mode, but not for a frozen tower: neither its dropout nor its batch statistics may move."""
+    """Training mode, but not for a frozen tower: neither its dropout nor its batch statistics may move.
+
+    In a tower of which a part trains, as one with adapters, frozen BatchNorm layers keep their statistics too.
+    """
     model.train()
     for tower in (model.text_model, model.vision_model):
-        if not any(parameter.requires_grad for parameter in tower.parameters()):
+        if is_frozen(tower):
             tower.eval()
+        for layer in tower.modules():
+            if isinstance(layer, _BatchNorm) and is_frozen(layer):
+                layer.eval()
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether a module has parameters, and none of them trains."""
+    trainable = [parameter.requires_grad for parameter in module.parameters()]
+    return bool(trainable) and not any(trainable)
 
 
 class PooledTextCache:

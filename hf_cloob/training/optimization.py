@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """AdamW with the right no-decay group, and schedules with warm-up."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 from transformers import get_scheduler
@@ -9,36 +11,42 @@ from transformers import get_scheduler
 SCHEDULES = ("cosine", "cosine_with_restarts", "linear", "constant")
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Split the trainable parameters into those that decay and those that do not.
+def parameter_groups(
+    model: nn.Module, weight_decay: float, learning_rates: Mapping[str, float] | None = None
+) -> list[dict]:
+    """Split the trainable parameters into those that decay and those that do not, and by their learning rates.
 
     Matrices and convolution kernels decay. Biases, the weights of every normalization layer, scales and single
     vectors such as class embeddings, however many dimensions of size one they are stored with, do not.
 
     Args:
         model: any module; frozen parameters are left out.
-        weight_decay: AdamW's decay of the first group.
+        weight_decay: AdamW's decay of the groups that decay.
+        learning_rates: name of the parameter -> its own peak rate, see `layer_learning_rates`; None: the optimizer's.
 
     Returns:
-        two groups for an optimizer, with the keys params, weight_decay and names (for logs and tests).
+        groups for an optimizer, with the keys params, weight_decay, names (for logs and tests) and, with
+        learning_rates, lr: the highest rate first, of one rate those that decay first.
 
     Raises:
-        ValueError: if no parameter is trainable.
+        ValueError: if no parameter is trainable; KeyError: for one without a rate.
 
     Source: CLIP and CLOOB train with weight decay 0.1, "none on norms, biases, scales" (released code).
     """
-    decayed, kept = [], []
+    groups: dict[tuple, dict] = {}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            is_matrix = sum(size > 1 for size in parameter.shape) >= 2
-            (decayed if is_matrix and "bias" not in name else kept).append((name, parameter))
-    if not decayed and not kept:
+        if not parameter.requires_grad:
+            continue
+        is_matrix = sum(size > 1 for size in parameter.shape) >= 2
+        decays = is_matrix and "bias" not in name
+        own_rate = {} if learning_rates is None else {"lr": learning_rates[name]}
+        empty = {"params": [], "weight_decay": weight_decay if decays else 0.0, "names": [], **own_rate}
+        group = groups.setdefault((-own_rate.get("lr", 0.0), not decays), empty)
+        group["params"].append(parameter)
+        group["names"].append(name)
+    if not groups:
         raise ValueError("No parameter requires a gradient: nothing would be trained. Unfreeze a tower or projection.")
-    return [
-        {"params": [parameter for _, parameter in group], "weight_decay": decay, "names": [name for name, _ in group]}
-        for group, decay in ((decayed, weight_decay), (kept, 0.0))
-        if group
-    ]
+    return [groups[key] for key in sorted(groups)]
 
 
 def build_optimizer(
@@ -47,6 +55,7 @@ def build_optimizer(
     weight_decay: float = 0.1,
     betas: tuple[float, float] = (0.9, 0.98),
     epsilon: float = 1e-6,
+    learning_rates: Mapping[str, float] | None = None,
 ) -> torch.optim.AdamW:
     """AdamW over `parameter_groups`; the defaults are CLIP's for vision transformers.
 
@@ -56,9 +65,11 @@ def build_optimizer(
         weight_decay: decay of matrices and kernels.
         betas: CLOOB's ResNets use (0.9, 0.999).
         epsilon: CLOOB's ResNets use 1e-8.
+        learning_rates: name of the parameter -> its own peak rate instead of learning_rate.
     """
     groups = [
-        {key: group[key] for key in ("params", "weight_decay")} for group in parameter_groups(model, weight_decay)
+        {key: value for key, value in group.items() if key != "names"}
+        for group in parameter_groups(model, weight_decay, learning_rates)
     ]
     # One kernel for all tensors: a fifth of the time of AdamW's loops on the CPU, where it is not the default.
     return torch.optim.AdamW(groups, lr=learning_rate, betas=tuple(betas), eps=epsilon, fused=True)
