@@ -21,6 +21,8 @@ AT_LEAST = {
     "image_size": 1,
     "num_workers": 0,
     "retrieval_warmup_steps": 0,
+    "shuffle_buffer_size": 1,
+    "max_bad_fraction": 0,
 }
 ABOVE_ZERO = ("learning_rate", "max_grad_norm", "inverse_temperature")
 LENGTHS = {"crop_scale": 2, "image_mean": 3, "image_std": 3}
@@ -45,6 +47,7 @@ FREE_ON_RESUME = (
     "report_to",
     "num_workers",
     "keep_decoded",
+    "max_bad_fraction",
 )
 FIXED_BY_CHECKPOINT = ("projection_dim", "projection_type", "text_pooling")
 

@@ -5,6 +5,7 @@
 import logging
 
 from command_line import UserError
+from pretrain_stream import is_streamed, open_stream
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +16,9 @@ def build_data(args):
     The first metric of a non-final evaluation is the one that selects the best checkpoint. The function also takes
     `pooled_prompt_states`, texts -> pooled states of a locked text tower, for the prompts of `evaluation_prompts`.
     """
+    if is_streamed(args):
+        train_data, held_out = open_stream(args)
+        return train_data, recall_evaluation(readable(held_out))
     if args.dataset_name == "emoji":
         from hf_cloob.data.emoji import load_emoji
         from hf_cloob.evaluation.emoji import evaluate_emoji
@@ -39,7 +43,6 @@ def build_data(args):
         return of_families(emoji["train"], args.emoji_families), evaluate
 
     from hf_cloob.data.sources import load_pairs
-    from hf_cloob.evaluation.retrieval_metrics import recall_at_k
 
     pairs = load_pairs(
         args.dataset_name, args.dataset_config, args.dataset_split, args.image_column, args.caption_column
@@ -47,7 +50,12 @@ def build_data(args):
     if not 2 <= args.validation_size < len(pairs):
         raise UserError(f"validation_size must be from 2 to below the {len(pairs)} pairs, got {args.validation_size}")
     parts = pairs.train_test_split(test_size=args.validation_size, seed=args.seed)
-    held_out = readable(parts["test"])
+    return parts["train"], recall_evaluation(readable(parts["test"]))
+
+
+def recall_evaluation(held_out):
+    """The function of `build_data` for pairs that are held out: their recall both ways."""
+    from hf_cloob.evaluation.retrieval_metrics import recall_at_k
 
     def evaluate(model, processor, final: bool, pooled_prompt_states=None) -> dict[str, float]:
         import torch
@@ -63,7 +71,7 @@ def build_data(args):
         both = [recalls[f"selection_{way}_recall@1"] for way in ("image_to_text", "text_to_image")]
         return {"selection_mean_recall@1": sum(both) / 2, **recalls, "selection_num_images": len(held_out)}
 
-    return parts["train"], evaluate
+    return evaluate
 
 
 def of_families(emoji, families: list[str] | None):
@@ -78,7 +86,7 @@ def of_families(emoji, families: list[str] | None):
 
 def evaluation_prompts(args) -> list[str]:
     """The prompts that every evaluation embeds again, where there are any: those of emoji's classes."""
-    if args.dataset_name != "emoji":
+    if args.dataset_name != "emoji" or is_streamed(args):
         return []
     from hf_cloob.data.emoji import load_emoji
     from hf_cloob.evaluation.emoji import emoji_prompts
@@ -101,7 +109,9 @@ def readable(pairs):
 
 
 def training_captions(train_data) -> list[str]:
-    """Every caption that training may draw."""
+    """Every caption that training may draw; of a stream, the first thousands."""
+    if not hasattr(train_data, "column_names"):
+        return train_data.first_captions()
     return [text for texts in train_data["captions"][:] for text in texts]
 
 
@@ -161,7 +171,7 @@ def build_loader(args, train_data, tokenizer, transform, max_length: int, first_
     return DataLoader(
         pairs,
         batch_sampler=sampler,
-        collate_fn=ImageTextCollator(tokenizer, max_length),
+        collate_fn=ImageTextCollator(tokenizer, max_length, pairs.placeholder()),
         num_workers=args.num_workers,
         pin_memory=accelerator.device.type == "cuda",
         # A loader without its own generator draws from torch's at every start, which a resumed run has once more.

@@ -15,6 +15,7 @@ from pretrain_checks import check_arguments, check_output_dir, check_resumed_fla
 from pretrain_data import build_data, build_loader, build_processor, evaluation_prompts, training_captions
 from pretrain_model import build_tokenizer_and_model
 from pretrain_results import start_output_dir
+from pretrain_stream import build_stream_loader, is_streamed, size_of
 
 
 @dataclass
@@ -97,7 +98,10 @@ def start_run(args) -> Run:
     accelerator.register_for_checkpointing(schedule, state)
     if args.resume_from_checkpoint:
         resume(args, accelerator, state, output_dir)
-    loader = build_loader(args, train_data, tokenizer, transform, max_length, state.step, accelerator)
+    if is_streamed(args):
+        loader = build_stream_loader(args, train_data, tokenizer, transform, max_length, state, accelerator)
+    else:
+        loader = build_loader(args, train_data, tokenizer, transform, max_length, state.step, accelerator)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         start_output_dir(args, output_dir, state.step)
@@ -105,7 +109,7 @@ def start_run(args) -> Run:
     accelerator.init_trackers("hf_cloob", config={key: str(value) for key, value in asdict(args).items()})
     log = RunLog(accelerator, output_dir / "train_log.jsonl", state.step)
     accelerator.print(
-        f"{accelerator.num_processes} process(es), {accelerator.device.type}, {len(train_data)} pairs, "
+        f"{accelerator.num_processes} process(es), {accelerator.device.type}, {size_of(train_data)}, "
         f"{torch.get_num_threads()} thread(s) a process"
     )
     return Run(

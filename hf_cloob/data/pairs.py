@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
+from .bad_samples import BadSample
+from .image_decoding import decode_image
 from .sources import clean_captions
 
 if TYPE_CHECKING:
@@ -61,7 +63,6 @@ class ImageTextPairs(torch.utils.data.Dataset):
         self.seed = seed
         self.first_caption_share = first_caption_share
         # Encoded pictures: a broken one then fails where it is decoded, not in the middle of reading a row.
-        self._feature = ImageFeature()
         self._images = dataset.select_columns(["image"]).cast_column("image", ImageFeature(decode=False))
         self._decoded: dict[int, Image.Image] | None = {} if keep_decoded else None
         # Python lists: the sampler asks for the keys of a million samples, one by one.
@@ -84,40 +85,45 @@ class ImageTextPairs(torch.utils.data.Dataset):
         epoch, index = key
         try:
             image = self._image(index)
-            if image is None:
-                return {"skipped": "missing image", "index": index}
-        except Exception as error:  # decoders raise nearly anything on damaged files, and none may end a run
-            return {"skipped": f"unreadable image ({type(error).__name__})", "index": index}
+        except BadSample as bad:
+            return {"skipped": bad.cause, "index": index}
         rng = random.Random(sample_seed(self.seed, epoch, index))
         text = self._captions[index][self._drawn(epoch, index)]
         return {"pixel_values": self.transform(image, rng), "text": text, "index": index}
+
+    def placeholder(self) -> dict[str, Any]:
+        """A sample of no pair, with the fields and shapes of the others; see `ImageTextCollator`."""
+        image = Image.new("RGB", (64, 64), "white")
+        return {"pixel_values": self.transform(image, random.Random(0)), "text": "", "index": -1}
 
     def duplicate_keys(self, epoch: int, index: int) -> tuple[str, ...]:
         """What no other pair of its batch may share: its concept, if it has one, and the caption drawn for it."""
         return (self._caption_keys[index][self._drawn(epoch, index)], *self._concept_keys[index])
 
-    def _image(self, index: int) -> Image.Image | None:
+    def _image(self, index: int) -> Image.Image:
         if self._decoded is not None and index in self._decoded:
             return self._decoded[index]
-        encoded = self._images[index]["image"]
-        if encoded is None or (encoded["bytes"] is None and encoded["path"] is None):
-            return None
-        image = on_white(self._feature.decode_example(encoded))
+        encoded = self._images[index]["image"] or {"bytes": None, "path": None}
+        image = decode_image(encoded["path"] if encoded["bytes"] is None else encoded["bytes"])
         if self._decoded is not None:
             self._decoded[index] = image
         return image
 
     def _drawn(self, epoch: int, index: int) -> int:
-        num_captions = len(self._captions[index])
-        if num_captions == 1:
-            return 0
-        # The two halves of the mix are independent draws.
         mixed = sample_seed(self.seed, epoch, index)
-        if self.first_caption_share is None:
-            return (mixed >> 32) % num_captions
-        if (mixed & 0xFFFFFFFF) < self.first_caption_share * 2**32:
-            return 0
-        return 1 + (mixed >> 32) % (num_captions - 1)
+        return drawn_caption(len(self._captions[index]), mixed, self.first_caption_share)
+
+
+def drawn_caption(num_captions: int, mixed: int, first_caption_share: float | None) -> int:
+    """Which of a row's captions the 64 random bits of `sample_seed` draw; see `ImageTextPairs`."""
+    if num_captions == 1:
+        return 0
+    # The two halves of the mix are independent draws.
+    if first_caption_share is None:
+        return (mixed >> 32) % num_captions
+    if (mixed & 0xFFFFFFFF) < first_caption_share * 2**32:
+        return 0
+    return 1 + (mixed >> 32) % (num_captions - 1)
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
@@ -137,14 +143,3 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
 def normalize_caption(caption: str) -> str:
     """A caption as it is compared: case, whitespace and closing punctuation do not make another caption."""
     return " ".join(caption.casefold().split()).rstrip(" .!?")
-
-
-def on_white(image: Image.Image) -> Image.Image:
-    """An RGB picture of any picture; transparent parts become white, as the emoji are drawn."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
