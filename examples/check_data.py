@@ -34,7 +34,7 @@ class CheckDataArguments:
     caption_column: str = field(default="caption", metadata={"help": "column of captions, or several with commas"})
     allow_pipe_urls: bool = field(default=False, metadata={"help": "let 'pipe:COMMAND' in train_files run commands"})
     reduced_jpeg_size: int | None = field(
-        default=None, metadata={"help": "decode JPEGs at 1/2, 1/4, 1/8 down to this"}
+        default=None, metadata={"help": "decode JPEGs smaller, down to this"}
     )
     num_workers: int = field(default=2, metadata={"help": "processes that read and decode"})
     seed: int = field(default=0, metadata={"help": "as in pretrain.py; changes nothing that is counted"})
@@ -51,6 +51,7 @@ def main() -> None:
 
 def check_data(args: CheckDataArguments) -> dict:
     """Read everything once; returns what `metrics.json` holds."""
+    from hf_cloob.data.bad_samples import flat_name
     from hf_cloob.training.run_log import write_metrics
 
     with user_errors():
@@ -80,7 +81,7 @@ def check_data(args: CheckDataArguments) -> dict:
         print(f"{name:25} {value:.4f}" if isinstance(value, float) else f"{name:25} {value}")
     for cause, count in skipped.most_common():
         print(f"{count:8} {cause} (first: {skipped_at[cause]})")
-    metrics |= {f"skipped_{'_'.join(cause.lower().replace('-', ' ').split())}": n for cause, n in skipped.items()}
+    metrics |= {flat_name(cause): count for cause, count in skipped.items()}
     Path(args.output_dir).mkdir(parents=True, exist_ok=True)
     write_metrics(Path(args.output_dir) / "metrics.json", metrics)
     return metrics

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run of pretrain.py leaves in its output folder."""
 
-import re
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -63,8 +62,10 @@ def count_seen(state, seen: SeenSamples, max_bad_fraction: float) -> None:
 
 def bad_sample_figures(state) -> dict[str, int]:
     """Skipped samples, by cause too, and for streams how false negatives were kept apart; flat names."""
+    from hf_cloob.data.bad_samples import flat_name
+
     figures = {"skipped_samples": sum(state.skipped.values())}
-    figures |= {f"skipped_{re.sub('[^a-z0-9]+', '_', cause.lower())}": n for cause, n in state.skipped.items()}
+    figures |= {flat_name(cause): count for cause, count in state.skipped.items()}
     return figures | {f"false_negatives_{name}": count for name, count in state.false_negatives.items()}
 
 

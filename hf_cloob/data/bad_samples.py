@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong with a pair, by cause: skipped and counted, never an end of a run unless there are too many."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -62,6 +63,11 @@ def usable_captions(values: Iterable[str | bytes | None]) -> list[str]:
     if not kept:
         raise BadSample(causes[0] if causes else "missing caption")
     return list(kept)
+
+
+def flat_name(cause: str) -> str:
+    """The name of a cause's count in logs and metrics: "skipped_zero_byte_image"."""
+    return "skipped_" + re.sub("[^a-z0-9]+", "_", cause.lower())
 
 
 def check_bad_fraction(num_good: int, bad: Mapping[str, int], places: Mapping[str, str], max_fraction: float) -> None:

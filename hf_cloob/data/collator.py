@@ -17,8 +17,8 @@ class ImageTextCollator:
     Args:
         tokenizer: any tokenizer with a padding token.
         max_length: longer captions are cut to it, their closing token kept; at most the text tower's context length.
-        placeholder: a sample in the place of a batch of which none can be read. The batch then has no row, but all
-            fields: a process goes on in step with the others, with nothing to add. Without it such a batch is an error.
+        placeholder: a sample in the place of a batch of which none can be read. The batch then has all fields and no
+            row: a process goes on in step with the others, with nothing to add. Without it such a batch is an error.
 
     Raises:
         ValueError: the tokenizer has no padding token, or `max_length` leaves no room for a word.

@@ -29,8 +29,8 @@ class EncodedPair:
 class Source(Protocol):
     """A number of shards that are read from their beginning, in any order, any number of times.
 
-    A shard's sequence is the same at each reading in the same epoch, bad samples included: a position in it is a number
-    of items.
+    A shard's sequence is the same at each reading in one epoch, bad samples included: a position in it is a number of
+    items.
     """
 
     num_shards: int

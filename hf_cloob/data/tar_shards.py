@@ -95,7 +95,9 @@ class TarShards(HeldOutRows):
 
     def _is_wanted(self, name: str) -> bool:
         stem, _, suffix = name.rpartition("/")[2].partition(".")
-        return bool(stem) and not stem.startswith("__") and suffix.lower() in self._wanted
+        # Names that begin so are metadata of the shard.
+        is_metadata = stem.startswith("__") or name.startswith("__")
+        return bool(stem) and not is_metadata and suffix.lower() in self._wanted
 
     def _pair(self, members: dict[str, Any], url: str) -> EncodedPair:
         image = next((members[suffix] for suffix in IMAGE_MEMBERS if suffix in members), None)

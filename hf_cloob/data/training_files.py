@@ -40,7 +40,7 @@ def open_files(
     """One source of all files of a pattern.
 
     Args:
-        pattern: paths or URLs with braces ("shards/{000..099}.tar") or wildcards. Files ending in .tar, .tar.gz or .tgz
+        pattern: paths or URLs with braces ("shards/{000..099}.tar") or wildcards. Files ending in .tar, .tar.gz, .tgz
             are WebDataset shards; .csv and .tsv tables of paths and captions with a header, separated by tabs or
             commas as the header is; .jsonl (.ndjson, .json) lines of JSON; .parquet and .arrow tables of images.
         image_column: path, bytes or image. The default also stands for `IMAGE_COLUMNS`.
