@@ -33,9 +33,7 @@ class CheckDataArguments:
     image_column: str = field(default="image", metadata={"help": "column of the images"})
     caption_column: str = field(default="caption", metadata={"help": "column of captions, or several with commas"})
     allow_pipe_urls: bool = field(default=False, metadata={"help": "let 'pipe:COMMAND' in train_files run commands"})
-    reduced_jpeg_size: int | None = field(
-        default=None, metadata={"help": "decode JPEGs smaller, down to this"}
-    )
+    reduced_jpeg_size: int | None = field(default=None, metadata={"help": "decode JPEGs smaller, down to this"})
     num_workers: int = field(default=2, metadata={"help": "processes that read and decode"})
     seed: int = field(default=0, metadata={"help": "as in pretrain.py; changes nothing that is counted"})
     dataset_weights: list[float] | None = field(default=None, metadata={"help": "checked, and not used"})

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 MAX_CAPTION_CHARACTERS = 10_000
 # Below this many pairs a fraction says nothing: one bad pair among the first eight is not a dirty corpus.
 FEWEST_SEEN = 1000
+MOST_IN_A_ROW = 2000
 
 
 class BadSample(ValueError):
@@ -23,6 +24,29 @@ class BadSample(ValueError):
         super().__init__(cause, place)
         self.cause = cause
         self.place = place
+
+
+class Patience:
+    """Ends what finds nothing but bad samples: a wrong column must not read terabytes before anyone learns of it.
+
+    Args:
+        name: what is read.
+    """
+
+    def __init__(self, name: str):
+        self.name, self.in_a_row = name, 0
+
+    def see(self, bad: BadSample | None) -> None:
+        """Take note of a good sample (None) or of a bad one.
+
+        Raises:
+            ValueError: the last `MOST_IN_A_ROW` samples were bad.
+        """
+        self.in_a_row = 0 if bad is None else self.in_a_row + 1
+        if bad is not None and self.in_a_row >= MOST_IN_A_ROW:
+            raise ValueError(
+                f"{self.in_a_row} pairs of {self.name} in a row cannot be used, the last one: {bad.cause} ({bad.place})"
+            )
 
 
 class Tally:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from .bad_samples import BadSample
+from .bad_samples import BadSample, Patience
 
 
 @dataclass(slots=True)
@@ -49,6 +49,7 @@ class HeldOutRows:
     """What most sources do with `hold_out`: the first items of the first shards are skipped."""
 
     num_shards: int
+    name: str
 
     def __init__(self):
         self.num_held_out: dict[int, int] = {}
@@ -56,11 +57,13 @@ class HeldOutRows:
     def hold_out(self, size: int) -> list[EncodedPair]:
         """See `Source`."""
         pairs: list[EncodedPair] = []
+        patience = Patience(self.name)
         for shard in range(self.num_shards):
             for number, item in enumerate(self.read_all(shard), start=1):
                 if len(pairs) == size:
                     return pairs
                 self.num_held_out[shard] = number
+                patience.see(item if isinstance(item, BadSample) else None)
                 if isinstance(item, EncodedPair):
                     pairs.append(item)
         return pairs

@@ -11,14 +11,12 @@ from typing import Any
 import torch
 from PIL import Image
 
-from .bad_samples import BadSample, Tally
+from .bad_samples import BadSample, Patience, Tally
 from .image_decoding import decode_image
 from .pairs import ImageTransform, sample_seed
 from .shards import Source
 from .stream_lane import StreamLane
 
-# So many broken pictures without one between them are no accident, and nobody would learn of them.
-_MOST_IN_A_ROW = 2000
 # (RGB picture, caption, (epoch, index)) -> the sample that the collator takes.
 MakeSample = Callable[[Image.Image, str, tuple[int, int]], dict[str, Any]]
 
@@ -155,17 +153,19 @@ class PairStream(torch.utils.data.IterableDataset):
 
     def _sample(self, lane: StreamLane, group: int, taken: set[str]) -> tuple[dict[str, Any], str]:
         """A sample and its place; pictures that cannot be decoded are counted, and their captions free again."""
-        for _ in range(_MOST_IN_A_ROW):
+        patience = Patience("the stream")
+        while True:
             entry = lane.draw(group, taken)
             try:
                 image = decode_image(entry.pair.image, self.min_side)
             except BadSample as bad:
                 taken.discard(entry.key)
-                lane.bad.add(BadSample(bad.cause, entry.pair.place))
+                placed = BadSample(bad.cause, entry.pair.place)
+                lane.bad.add(placed)
+                patience.see(placed)
                 continue
             sample = self.make_sample(image, entry.text, (entry.epoch, entry.index))
             return {**sample, "index": entry.index}, entry.pair.place
-        raise ValueError(f"{_MOST_IN_A_ROW} pictures in a row cannot be used: {lane.bad.counts}, {lane.bad.places}")
 
     def _lane(self, number: int) -> StreamLane:
         return StreamLane(

@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from .bad_samples import BadSample, Tally
+from .bad_samples import BadSample, Patience, Tally
 from .pairs import drawn_caption, normalize_caption, sample_seed
 from .shards import EncodedPair, Source
 
@@ -94,6 +94,7 @@ class StreamLane:
             self.num_reads, self.num_draws = np.asarray(state["counts"]).tolist()
             self._refill(np.asarray(state["buffer"]).tolist())
         self._readers = [self._items(source, *start) for source, start in enumerate(self.positions)]
+        self._patience = [Patience(source.name) for source in sources]
         self._last_good = [card for card, _ in self.positions]
 
     @property
@@ -143,6 +144,7 @@ class StreamLane:
             card, row, item = next(self._readers[source])
             self.positions[source] = (card, row + 1)
             self.num_reads += 1
+            self._patience[source].see(item if isinstance(item, BadSample) else None)
             if isinstance(item, EncodedPair):
                 self._last_good[source] = card
                 self.buffer.append(self._entry(source, card, row, item))

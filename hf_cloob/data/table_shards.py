@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .bad_samples import BadSample
+from .bad_samples import BadSample, Patience
 from .pairs import sample_seed
 from .shards import EncodedPair, HeldOutRows
 
@@ -72,11 +72,14 @@ class TableRows:
 
     def hold_out(self, size: int) -> list[EncodedPair]:
         """See `Source`."""
-        pairs = []
+        pairs: list[EncodedPair] = []
+        patience = Patience(self.name)
         while len(pairs) < size and self.num_held_out < len(self.table):
             row = int(self._rows[self.num_held_out])
-            items = self.reader.pairs(self.table[[row]], [f"{self.name}, row {row}"])
-            pairs += [item for item in items if isinstance(item, EncodedPair)]
+            (item,) = self.reader.pairs(self.table[[row]], [f"{self.name}, row {row}"])
+            patience.see(item if isinstance(item, BadSample) else None)
+            if isinstance(item, EncodedPair):
+                pairs.append(item)
             self.num_held_out += 1
         return pairs
 

@@ -86,7 +86,7 @@ class TarShards(HeldOutRows):
                         if not member.isreg() or not self._is_wanted(member.name):
                             continue
                         yield {"fname": member.name, "data": archive.extractfile(member).read(), "__url__": url}
-                    watched.check_end(archive.offset, is_plain=url.endswith(".tar"))
+                    watched.check_end(archive.offset, is_plain=url.split("?")[0].endswith(".tar"))
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             cause = "shard cut off" if num_read and _says_cut_off(error) else "unreadable shard"
             damage.append(BadSample(cause, f"{url}: {error}"))
@@ -143,9 +143,9 @@ def _opened(url: str) -> IO[bytes]:
         return _Pipe(url.removeprefix("pipe:"))
     if "://" not in url:
         return open(url, "rb")
-    import fsspec
+    from datasets.utils.file_utils import xopen
 
-    return fsspec.open(url, "rb").open()
+    return xopen(url, "rb")  # fsspec, which tries again where a server fails for a moment
 
 
 def _says_cut_off(error: Exception) -> bool:

@@ -13,11 +13,13 @@ import threading
 from collections import Counter
 
 import pytest
+import torch
 import webdataset
 from dirty_corpus import Planted, add_member, damaged_tars, encode, picture, write_tar, write_tars
 
 from hf_cloob.data.bad_samples import BadSample
 from hf_cloob.data.shards import EncodedPair
+from hf_cloob.data.survey import SurveyedShards
 from hf_cloob.data.tar_shards import TarShards
 
 IMAGE = encode(picture(random.Random(0)))
@@ -150,6 +152,14 @@ def test_remote_shards_are_read_and_a_missing_one_is_counted(server, tmp_path):
     good, bad = read(source)
     assert 20 < len(good) < 30
     assert bad == {"shard cut off": 1, "unreadable shard": 1}
+
+
+def test_workers_read_remote_shards_although_their_parent_has_read_some(server, tmp_path):
+    write_tars(pairs(20), tmp_path, 4)
+    source = TarShards([f"{server}/{number:03d}.tar" for number in range(4)])
+    source.hold_out(2)
+    loader = torch.utils.data.DataLoader(SurveyedShards(source), batch_size=None, num_workers=2)
+    assert sum(shard["num_good"] for shard in loader) == 18
 
 
 def test_what_is_held_out_is_read_no_more(tmp_path):
