@@ -45,7 +45,7 @@ class Patience:
         self.in_a_row = 0 if bad is None else self.in_a_row + 1
         if bad is not None and self.in_a_row >= MOST_IN_A_ROW:
             raise ValueError(
-                f"{self.in_a_row} pairs of {self.name} in a row cannot be used, the last one: {bad.cause} ({bad.place})"
+                f"{self.in_a_row} pairs of {self.name} in a row cannot be used, the last: {bad.cause} ({bad.place})"
             )
 
 
