@@ -161,7 +161,5 @@ def test_numbers_that_contradict_each_other_are_refused(stream, changes, message
 def test_pictures_that_are_all_broken_end_the_run_with_the_causes(tmp_path):
     (path,) = write_tars([Planted("", b"no picture", f"{n}".encode(), None) for n in range(5)], tmp_path, 1)
     stream = PairStream([TarShards([str(path)])], SampleMaker(TRANSFORM, 0), collate, 4, 2)
-    with pytest.raises(
-        ValueError, match="2000 pairs of the stream in a row cannot be used, the last: not an image"
-    ):
+    with pytest.raises(ValueError, match="2000 pairs of the stream in a row cannot be used, the last: not an image"):
         next(iter(stream))
