@@ -5,6 +5,7 @@
     accelerate launch examples/pretrain.py                                          # emoji, the embedded default
     accelerate launch examples/pretrain.py examples/recipes/emoji_clip.yaml --output_dir runs/clip
     accelerate launch examples/pretrain.py --dataset_name some/hub-dataset --caption_column text
+    accelerate launch examples/pretrain.py --train_files "shards/{000..099}.tar"  # or data.csv, or --train_dir folder
     accelerate launch examples/pretrain.py examples/recipes/emoji_cloob.yaml --resume_from_checkpoint last
     accelerate launch examples/pretrain.py --dataset_name some/hub-dataset --batch_size 16384 --micro_batch_size 128
 
@@ -15,13 +16,12 @@ The output folder is a Hugging Face model with its processor, the best one by th
 import math
 import os
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from command_line import UserError, parse_arguments, user_errors
 from pretrain_objective import STRONG_INPUTS
-from pretrain_results import count_skipped, finish, keep_if_best
+from pretrain_results import SeenSamples, bad_sample_figures, count_seen, finish, keep_if_best
 from pretrain_setup import Run, start_run
 
 
@@ -29,7 +29,12 @@ from pretrain_setup import Run, start_run
 class PretrainArguments:
     """Flags of pretrain.py; the same names are the keys of a recipe."""
 
-    REPLACES_DEFAULT_RECIPE: ClassVar[tuple[str, ...]] = ("dataset_name", "model_name_or_path")
+    REPLACES_DEFAULT_RECIPE: ClassVar[tuple[str, ...]] = (
+        "dataset_name",
+        "train_files",
+        "train_dir",
+        "model_name_or_path",
+    )
 
     output_dir: str = field(default="runs/pretrain", metadata={"help": "folder of the finished model"})
     overwrite_output_dir: bool = field(default=False, metadata={"help": "allow an output folder that holds a model"})
@@ -48,6 +53,30 @@ class PretrainArguments:
     first_caption_share: float | None = field(
         default=None, metadata={"help": "probability of an image's first caption; default: all captions alike"}
     )
+
+    train_files: list[str] | None = field(
+        default=None,
+        metadata={"help": "tar shards, parquet, arrow, CSV, TSV, JSON lines; paths or URLs with braces or wildcards"},
+    )
+    train_dir: str | None = field(default=None, metadata={"help": "image folder: KEY.jpg + KEY.txt, or metadata.csv"})
+    streaming: bool = field(default=False, metadata={"help": "stream dataset_name instead of downloading it first"})
+    train_num_samples: int | None = field(
+        default=None, metadata={"help": "pairs in an epoch of streamed data, where num_epochs is given"}
+    )
+    dataset_weights: list[float] | None = field(
+        default=None,
+        metadata={"help": "shares of the sources: dataset_name's, train_files', train_dir's"},
+    )
+    allow_pipe_urls: bool = field(default=False, metadata={"help": "let 'pipe:COMMAND' in train_files run commands"})
+    shuffle_buffer_size: int = field(default=1000, metadata={"help": "encoded pairs that each lane of a stream holds"})
+    stream_blocks: int | None = field(
+        default=None, metadata={"help": "a multiple of all numbers of processes that the run may go on with"}
+    )
+    stream_phases: int | None = field(default=None, metadata={"help": "a multiple of all numbers of workers it may"})
+    reduced_jpeg_decoding: bool = field(
+        default=False, metadata={"help": "decode large JPEGs of a stream at 1/2, 1/4 or 1/8: faster, nearly the same"}
+    )
+    max_bad_fraction: float = field(default=0.01, metadata={"help": "share of bad samples at which the run stops"})
 
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "a CLOOB, CLIP or SigLIP checkpoint to start from"}
@@ -253,10 +282,10 @@ def train(run: Run) -> None:
     if run.auxiliary is not None:
         run.auxiliary.train()
     train_unfrozen(run.bare_model)
-    skipped = Counter()
+    seen = SeenSamples()
     started, pairs_since_log = time.perf_counter(), 0
     for batch in run.loader:
-        skipped.update(batch["skipped"])
+        seen.add(batch)
         retrieval_weight = min(1.0, (state.step + 1) / max(args.retrieval_warmup_steps, 1))
         with accelerator.accumulate(run.model):
             # Embeddings that are not finite, above all: the learning rate is the user's.
@@ -278,13 +307,17 @@ def train(run: Run) -> None:
         progress.update()
         if state.step % args.logging_steps == 0 or state.step == 1:
             seconds = time.perf_counter() - started
-            count_skipped(state, skipped)
-            figures = step_figures(run, outputs) | {
-                "retrieval_weight": retrieval_weight if run.bare_model.config.hopfield_scale else 0.0,
-                "lr": learning_rate,
-                "grad_norm": float(grad_norm),
-                "pairs_per_second": pairs_since_log / seconds,
-            }
+            count_seen(state, seen, args.max_bad_fraction)
+            figures = (
+                step_figures(run, outputs)
+                | bad_sample_figures(state)
+                | {
+                    "retrieval_weight": retrieval_weight if run.bare_model.config.hopfield_scale else 0.0,
+                    "lr": learning_rate,
+                    "grad_norm": float(grad_norm),
+                    "pairs_per_second": pairs_since_log / seconds,
+                }
+            )
             run.log.write(state.step, figures)
             progress.set_postfix(loss=f"{figures['loss']:.3f}", pairs_per_s=f"{figures['pairs_per_second']:.0f}")
             started, pairs_since_log = time.perf_counter(), 0
@@ -294,10 +327,10 @@ def train(run: Run) -> None:
             accelerator.wait_for_everyone()
             started, pairs_since_log = time.perf_counter(), 0
         if state.step % args.save_steps == 0:
-            count_skipped(state, skipped)
+            count_seen(state, seen, args.max_bad_fraction)
             save_checkpoint(accelerator, run.output_dir / "checkpoints", state.step, args.save_total_limit)
     progress.close()
-    count_skipped(state, skipped)
+    count_seen(state, seen, args.max_bad_fraction)
 
 
 def keep_best(run: Run) -> None:
@@ -339,7 +372,6 @@ def step_figures(run: Run, outputs) -> dict[str, float]:
         "image_mean_cosine": mean_pairwise_cosine(outputs["image_embeds"].detach()).item(),
         "text_mean_cosine": mean_pairwise_cosine(outputs["text_embeds"].detach()).item(),
         "inverse_temperature": run.bare_model.logit_scale.exp().item(),
-        "skipped_samples": sum(run.state.skipped.values()),
     }
     if run.auxiliary is not None and run.auxiliary.settings.uses_strong_head:
         figures["strong_inverse_temperature"] = run.auxiliary.strong_logit_scale.exp().item()

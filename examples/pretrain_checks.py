@@ -26,6 +26,8 @@ AT_LEAST = {
     "num_strong_views": 0,
     "lora_rank": 0,
     "max_known_loss": 0,
+    "shuffle_buffer_size": 1,
+    "max_bad_fraction": 0,
 }
 ABOVE_ZERO = ("learning_rate", "max_grad_norm", "inverse_temperature", "num_epochs")
 # What is said of the checkpoint that training starts from.
@@ -66,6 +68,7 @@ FREE_ON_RESUME = (
     "report_to",
     "num_workers",
     "keep_decoded",
+    "max_bad_fraction",
 )
 FIXED_BY_CHECKPOINT = ("projection_dim", "projection_type", "text_pooling")
 

@@ -5,6 +5,7 @@
 import logging
 
 from command_line import UserError
+from pretrain_stream import is_streamed, open_stream
 from pretrain_views import augmented_on_device, build_image_transforms, build_views
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,9 @@ def build_data(args):
     The first metric of a non-final evaluation is the one that selects the best checkpoint. The function also takes
     `pooled_prompt_states`, texts -> pooled states of a locked text tower, for the prompts of `evaluation_prompts`.
     """
+    if is_streamed(args):
+        train_data, held_out = open_stream(args)
+        return train_data, recall_evaluation(readable(held_out))
     if args.dataset_name == "emoji":
         from hf_cloob.data.emoji import load_emoji
         from hf_cloob.evaluation.emoji import evaluate_emoji
@@ -49,12 +53,17 @@ def build_data(args):
     if not 2 <= args.validation_size < len(pairs):
         raise UserError(f"validation_size must be from 2 to below the {len(pairs)} pairs, got {args.validation_size}")
     parts = pairs.train_test_split(test_size=args.validation_size, seed=args.seed)
-    held_out = readable(parts["test"])
+    return parts["train"], recall_evaluation(readable(parts["test"]))
+
+
+def recall_evaluation(held_out):
+    """The function of `build_data` for pairs that are held out: their recall both ways."""
+    from hf_cloob.evaluation.retrieval_metrics import recall_at_k
 
     def evaluate(model, processor, final: bool, pooled_prompt_states=None) -> dict[str, float]:
         return caption_recalls(model, processor, held_out, "selection")
 
-    return parts["train"], evaluate
+    return evaluate
 
 
 def caption_recalls(model, processor, held_out, name: str) -> dict[str, float]:
@@ -87,7 +96,7 @@ def of_families(emoji, families: list[str] | None):
 
 def evaluation_prompts(args) -> list[str]:
     """The prompts that every evaluation embeds again, where there are any: those of emoji's classes."""
-    if args.dataset_name != "emoji":
+    if args.dataset_name != "emoji" or is_streamed(args):
         return []
     from hf_cloob.data.emoji import load_emoji
     from hf_cloob.evaluation.emoji import emoji_prompts
@@ -110,7 +119,9 @@ def readable(pairs):
 
 
 def training_captions(train_data) -> list[str]:
-    """Every caption that training may draw."""
+    """Every caption that training may draw; of a stream, the first thousands."""
+    if not hasattr(train_data, "column_names"):
+        return train_data.first_captions()
     return [text for texts in train_data["captions"][:] for text in texts]
 
 
@@ -167,7 +178,7 @@ def build_loader(args, train_data, tokenizer, transforms, max_length: int, first
         seed=args.seed,
         first_caption_share=args.first_caption_share,
         keep_decoded=args.keep_decoded,
-        **build_views(args, transforms.strong, training_captions(train_data)),
+        **build_views(args, transforms.strong, lambda: training_captions(train_data)),
     )
     causes = {pairs[0, index].get("skipped") for index in range(min(8, len(pairs)))}
     if None not in causes:
@@ -186,7 +197,7 @@ def build_loader(args, train_data, tokenizer, transforms, max_length: int, first
     loader = DataLoader(
         pairs,
         batch_sampler=sampler,
-        collate_fn=ImageTextCollator(tokenizer, max_length),
+        collate_fn=ImageTextCollator(tokenizer, max_length, pairs.placeholder()),
         num_workers=args.num_workers,
         pin_memory=accelerator.device.type == "cuda",
         # A loader without its own generator draws from torch's at every start, which a resumed run has once more.

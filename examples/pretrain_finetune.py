@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 from command_line import UserError
 from pretrain_data import build_data, caption_recalls, of_families, readable
+from pretrain_stream import is_streamed
 
 # The emoji protocol's selection and test parts, as the known task's.
 KNOWN_EMOJI = {"selection": "selection", "test_seen": "test"}
@@ -22,9 +23,12 @@ DRAW = "finetune"
 
 
 def build_run_data(args):
-    """`build_data`'s training pairs and evaluation; of a run from a checkpoint with its test and the known task."""
+    """`build_data`'s training pairs and evaluation; of a run from a checkpoint with the known task and, unless the data is
+    streamed, a test of the new one."""
     if not args.model_name_or_path:
         return build_data(args)
+    if is_streamed(args):
+        return with_known_task(args, *build_data(args))
     if args.dataset_name == "emoji":
         if args.emoji_families is None:
             return build_data(args)
@@ -35,16 +39,20 @@ def build_run_data(args):
     if args.validation_size >= len(train_data):
         raise UserError(f"validation_size {args.validation_size} is held out twice, and leaves nothing to train on")
     parts = train_data.train_test_split(test_size=args.validation_size, seed=args.seed)
-    test = readable(parts["test"])
+    return with_known_task(args, parts["train"], evaluate_selection, readable(parts["test"]))
+
+
+def with_known_task(args, train_data, evaluate_selection, test=None):
+    """Training pairs, and their evaluation with the known task's; also on pairs for a test, where there are any."""
     evaluate_known = known_task(args)
 
     def evaluate(model, processor, final: bool, pooled_prompt_states=None) -> dict[str, float]:
         metrics = evaluate_selection(model, processor, final)
-        if final:
+        if final and test is not None:
             metrics |= caption_recalls(model, processor, test, "test")
         return metrics | evaluate_known(model, processor, final)
 
-    return parts["train"], evaluate
+    return train_data, evaluate
 
 
 def emoji_of_one_family(args):

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+from command_line import user_errors
 from pretrain_comparison import compare_with_start
 from pretrain_objective import STRONG_HEADS_FILE, save_strong_heads, two_head_metrics
 
@@ -24,12 +25,52 @@ def start_output_dir(args, output_dir: Path, step: int) -> None:
     write_metrics(output_dir / "arguments.json", asdict(args))
 
 
-def count_skipped(state, skipped: Counter) -> None:
-    """Add the samples that all processes have skipped since the last call to the run's; every process must call."""
+class SeenSamples:
+    """What this process's batches said about their samples since the last `count_seen`."""
+
+    def __init__(self):
+        self.num_good = 0
+        self.skipped, self.false_negatives = Counter(), Counter()
+        self.skipped_at: dict[str, str] = {}
+        self.positions: dict[int, dict] = {}
+
+    def add(self, batch: dict) -> None:
+        """Take note of a batch that is trained on."""
+        self.num_good += len(batch["text"])
+        self.skipped.update(batch["skipped"])
+        self.false_negatives.update(batch.get("false_negatives", {}))
+        self.skipped_at = batch.get("skipped_at", {}) | self.skipped_at
+        self.positions |= batch.get("stream_state", {})
+
+
+def count_seen(state, seen: SeenSamples, max_bad_fraction: float) -> None:
+    """Add what all processes have seen since the last call to the run's counts; every process must call.
+
+    Raises:
+        UserError: on all of them alike, if more than `max_bad_fraction` of the samples were bad.
+    """
     from accelerate.utils import gather_object
 
-    state.skipped = dict(sum((Counter(counts) for counts in gather_object([dict(skipped)])), Counter(state.skipped)))
-    skipped.clear()
+    from hf_cloob.data.bad_samples import check_bad_fraction
+
+    for other in gather_object([vars(seen)]):
+        state.num_good += other["num_good"]
+        for name in ("skipped", "false_negatives"):
+            setattr(state, name, dict(Counter(getattr(state, name)) + other[name]))
+        state.skipped_at = other["skipped_at"] | state.skipped_at
+        state.stream_positions |= other["positions"]
+    seen.__init__()
+    with user_errors():
+        check_bad_fraction(state.num_good, state.skipped, state.skipped_at, max_bad_fraction)
+
+
+def bad_sample_figures(state) -> dict[str, int]:
+    """Skipped samples, by cause too, and for streams how false negatives were kept apart; flat names."""
+    from hf_cloob.data.bad_samples import flat_name
+
+    figures = {"skipped_samples": sum(state.skipped.values())}
+    figures |= {flat_name(cause): count for cause, count in state.skipped.items()}
+    return figures | {f"false_negatives_{name}": count for name, count in state.false_negatives.items()}
 
 
 def keep_if_best(model, processor, evaluate, state, log, output_dir: Path, auxiliary=None) -> None:
@@ -63,7 +104,7 @@ def finish(args, processor, evaluate, state, output_dir: Path, accelerator, auxi
     metrics |= {"best_step": state.best_step, "steps": state.step, "seed": args.seed}
     metrics |= {"num_processes": accelerator.num_processes}
     metrics |= {"pairs_seen": state.step * args.gradient_accumulation_steps * args.batch_size}
-    metrics |= {"skipped_samples": sum(state.skipped.values())}
+    metrics |= bad_sample_figures(state)
     write_metrics(output_dir / "metrics.json", metrics)
     try:
         training_curves(output_dir / "train_log.jsonl", output_dir / "training_curves.png")

@@ -17,6 +17,7 @@ from pretrain_finetune import build_run_data
 from pretrain_model import build_tokenizer_and_model
 from pretrain_objective import build_objective
 from pretrain_results import start_output_dir
+from pretrain_stream import build_stream_loader, is_streamed, size_of
 
 
 @dataclass
@@ -75,9 +76,9 @@ def start_run(args) -> Run:
     with accelerator.main_process_first():
         train_data, evaluate = build_run_data(args)
     if args.num_epochs:
-        args.max_train_steps = steps_of_epochs(args, len(train_data))
+        args.max_train_steps = steps_of_epochs(args, train_data)
     tokenizer, model = build_tokenizer_and_model(args, train_data)
-    processor, transform = build_processor(args, tokenizer)
+    processor, transforms = build_processor(args, tokenizer)
     check_towers_take_the_data(model, processor, image_side(processor.image_processor))
     max_length = context_length(model.config.text_config, tokenizer)
     frozen_text = None
@@ -109,7 +110,10 @@ def start_run(args) -> Run:
     accelerator.register_for_checkpointing(schedule, state)
     if args.resume_from_checkpoint:
         resume(args, accelerator, state, output_dir)
-    loader = build_loader(args, train_data, tokenizer, transform, max_length, state.step, accelerator)
+    if is_streamed(args):
+        loader = build_stream_loader(args, train_data, tokenizer, transforms, max_length, state, accelerator)
+    else:
+        loader = build_loader(args, train_data, tokenizer, transforms, max_length, state.step, accelerator)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         start_output_dir(args, output_dir, state.step)
@@ -117,7 +121,7 @@ def start_run(args) -> Run:
     accelerator.init_trackers("hf_cloob", config={key: str(value) for key, value in asdict(args).items()})
     log = RunLog(accelerator, output_dir / "train_log.jsonl", state.step)
     accelerator.print(
-        f"{accelerator.num_processes} process(es), {accelerator.device.type}, {len(train_data)} pairs, "
+        f"{accelerator.num_processes} process(es), {accelerator.device.type}, {size_of(train_data)}, "
         f"{torch.get_num_threads()} thread(s) a process"
     )
     return Run(
@@ -139,8 +143,11 @@ def start_run(args) -> Run:
     )
 
 
-def steps_of_epochs(args, num_pairs: int) -> int:
-    """Optimizer steps of `num_epochs`."""
+def steps_of_epochs(args, train_data) -> int:
+    """Optimizer steps of `num_epochs`; of streamed data the flags say how many pairs are an epoch."""
+    if is_streamed(args) and args.train_num_samples is None:
+        raise UserError("num_epochs of streamed data needs train_num_samples, the number of pairs in an epoch")
+    num_pairs = args.train_num_samples if is_streamed(args) else len(train_data)
     return max(1, round(args.num_epochs * num_pairs / (args.batch_size * args.gradient_accumulation_steps)))
 
 

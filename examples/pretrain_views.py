@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What pretrain.py makes of a pair: its augmented picture and caption, and its strong views."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +14,18 @@ CANVAS_PER_IMAGE_SIZE = 8 / 7
 
 @dataclass(frozen=True)
 class ImageTransforms:
-    """Pictures to pixel values: of the pair itself, and of its strong views."""
+    """Pictures to pixel values: of the pair itself, and of its strong views, of one size."""
 
     pair: Any
     strong: Any
 
+    @property
+    def image_size(self) -> int:
+        """The side of what they give, in pixels."""
+        return self.strong.image_size
 
-def build_image_transforms(
-    args, image_size: int, mean: tuple[float, ...], std: tuple[float, ...]
-) -> ImageTransforms:
+
+def build_image_transforms(args, image_size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> ImageTransforms:
     """The transforms of the flags; the affine map's flags hold for weak and strong alike, in the workers."""
     from hf_cloob.data.image_augmentation import TrainingTransform
     from hf_cloob.data.strong_image_augmentation import StrongTransform
@@ -45,12 +49,12 @@ def build_image_transforms(
     return ImageTransforms(strong if args.image_augmentation == "strong" else weak, strong)
 
 
-def build_views(args, strong_transform, captions: list[str]) -> dict[str, Any]:
-    """What `ImageTextPairs` makes of captions and of further views: its text_transform and strong_views.
+def build_views(args, strong_transform, captions: Callable[[], list[str]]) -> dict[str, Any]:
+    """What `SampleMaker` makes of captions and of further views: its text_transform and strong_views.
 
     Args:
         strong_transform: of the strong views' pictures.
-        captions: all that may be drawn; the synonyms of their words are looked up once.
+        captions: gives those that may be drawn, of a stream the first; the synonyms of their words are looked up once.
     """
     from hf_cloob.data.batched_augmentation import CanvasTransform
     from hf_cloob.data.pairs import StrongViews
@@ -61,7 +65,7 @@ def build_views(args, strong_transform, captions: list[str]) -> dict[str, Any]:
     transforms = {"none": None, "weak": WeakTextAugmentation()}
     if "strong" in wanted:
         try:
-            transforms["strong"] = StrongTextAugmentation(synonym_table(vocabulary(captions), args.wordnet_folder))
+            transforms["strong"] = StrongTextAugmentation(synonym_table(vocabulary(captions()), args.wordnet_folder))
         except RuntimeError as error:
             raise UserError(f"the synonyms of text_augmentation strong: {error}") from error
     views = None

@@ -255,6 +255,15 @@ class CloobModel(CloobPreTrainedModel):
             ValueError: for missing inputs, texts longer than the context, or a loss over fewer than two pairs.
         """
         image_kwargs = {"interpolate_pos_encoding": True} if interpolate_pos_encoding else {}
+        num_pairs = None
+        if return_loss and self.training and pixel_values is not None and not len(pixel_values):
+            # A process none of whose pairs could be read must stay in step with the others, and towers fail on no
+            # rows: they get some (two, for batch statistics), whose embeddings are dropped.
+            num_pairs = 0
+            pixel_values, input_ids, attention_mask, text_pooler_output = (
+                None if rows is None else rows.new_ones(2, *rows.shape[1:])
+                for rows in (pixel_values, input_ids, attention_mask, text_pooler_output)
+            )
         vision_outputs = self._image_features(pixel_values, **image_kwargs, **kwargs)
         if text_pooler_output is None:
             text_outputs = self._text_features(
@@ -263,8 +272,8 @@ class CloobModel(CloobPreTrainedModel):
         else:
             embeds = subtract_offset(self.text_projection(text_pooler_output), self.text_offset)
             text_outputs = BaseModelOutputWithPooling(pooler_output=embeds)
-        image_embeds = _l2_normalize(vision_outputs.pooler_output)
-        text_embeds = _l2_normalize(text_outputs.pooler_output)
+        image_embeds = _l2_normalize(vision_outputs.pooler_output)[:num_pairs]
+        text_embeds = _l2_normalize(text_outputs.pooler_output)[:num_pairs]
 
         logits_per_text = self.logit_scale.exp() * (text_embeds @ image_embeds.T)
         if self.sigmoid_bias is not None:

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the processes of the distributed tests run: importable, so that spawned processes find it."""
 
+import random
 import time
+from collections import Counter
 
 import torch
 import torch.distributed as dist
-from tiny_models import tiny_cloob, tiny_inputs
+from tiny_models import CLIP_TEXT, tiny_cloob, tiny_inputs
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_cloob import CloobModel, modeling_cloob
@@ -197,3 +199,49 @@ def fail_on_one(rank: int) -> None:
 def hang(rank: int) -> None:
     if rank == 1:
         time.sleep(3600)
+
+
+def train_on_pairs_of_which_some_are_broken(rank: int) -> dict:
+    """Three steps of 8 pairs from pictures: of the second step, this process's own are all broken on process 1."""
+    import datasets
+    from dirty_corpus import encode, picture
+    from tiny_models import tiny_tokenizer
+
+    from hf_cloob.data.collator import ImageTextCollator
+    from hf_cloob.data.image_augmentation import EvaluationTransform
+    from hf_cloob.data.pairs import ImageTextPairs
+    from hf_cloob.data.sampler import NoDuplicatesBatchSampler
+
+    captions = [[f"caption {number}"] for number in range(24)]
+
+    def keys(epoch: int, index: int) -> tuple[str, ...]:
+        return (captions[index][0],)
+
+    samplers = [NoDuplicatesBatchSampler(24, keys, 8, 3, process_index=index, num_processes=2) for index in range(2)]
+    steps = [[[index for _, index in batch] for batch in sampler] for sampler in samplers]
+    images = [encode(picture(random.Random(number), (200, 150))) for number in range(24)]
+    images[steps[0][0][2]] = images[0][:3000]
+    for index in steps[1][1]:
+        images[index] = b""
+    features = datasets.Features({"image": datasets.Image(), "captions": datasets.List(datasets.Value("string"))})
+    rows = {"image": [{"bytes": image, "path": None} for image in images], "captions": captions}
+    dataset = datasets.Dataset.from_dict(rows, features=features)
+    pairs = ImageTextPairs(dataset, EvaluationTransform(16, (0.5,) * 3, (0.5,) * 3))
+    collator = ImageTextCollator(tiny_tokenizer(), 16, pairs.placeholder())
+    loader = torch.utils.data.DataLoader(pairs, batch_sampler=samplers[rank], collate_fn=collator)
+
+    module = tiny_cloob(text={**CLIP_TEXT, "vocab_size": 400}).train()
+    model = DistributedDataParallel(module)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    sizes, losses, skipped = [], [], Counter()
+    for batch in loader:
+        inputs = {name: batch[name] for name in ("pixel_values", "input_ids", "attention_mask")}
+        optimizer.zero_grad()
+        loss = model(**inputs, return_loss=True).loss
+        loss.backward()
+        optimizer.step()
+        sizes.append(len(batch["text"]))
+        losses.append(loss.item())
+        skipped.update(batch["skipped"])
+    weights = [parameter.detach() for parameter in module.parameters()]
+    return {"sizes": sizes, "losses": losses, "skipped": dict(skipped), "weights": weights}

@@ -48,6 +48,23 @@ def test_unequal_batches_under_ddp_equal_one_process_on_the_joined_batch(name):
         assert_equal_steps(records, expected)
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_process_without_a_pair_stays_in_step_and_adds_nothing(name):
+    expected = one_process([5], OBJECTIVES[name])
+    for sizes in ([5, 0], [0, 5]):
+        for records in run_in_processes(workers.train_with_ddp, 2, sizes, OBJECTIVES[name]):
+            assert_equal_steps(records, expected)
+
+
+def test_a_process_none_of_whose_pictures_can_be_read_trains_on_with_the_others():
+    first, second = run_in_processes(workers.train_on_pairs_of_which_some_are_broken, 2)
+    # Step 0: one picture of the first process is broken. Step 1: all of the second's.
+    assert (first["sizes"], second["sizes"]) == ([3, 4, 4], [4, 0, 4])
+    assert (first["skipped"], second["skipped"]) == ({"truncated image": 1}, {"zero-byte image": 4})
+    assert first["losses"] == pytest.approx(second["losses"], rel=1e-6)
+    assert all(torch.equal(one, other) for one, other in zip(first["weights"], second["weights"], strict=True))
+
+
 def test_a_gather_without_gradient_fails_this_comparison():
     fields = OBJECTIVES["infoloob"]
     expected = one_process(SIZES, fields)

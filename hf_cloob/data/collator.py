@@ -17,12 +17,16 @@ class ImageTextCollator:
     Args:
         tokenizer: any tokenizer with a padding token.
         max_length: longer captions are cut to it, their closing token kept; at most the text tower's context length.
+        placeholder: a sample in the place of a batch of which none can be read. The batch then has all fields and no
+            row: a process goes on in step with the others, with nothing to add. Without it such a batch is an error.
 
     Raises:
         ValueError: the tokenizer has no padding token, or `max_length` leaves no room for a word.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", max_length: int):
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", max_length: int, placeholder: dict[str, Any] | None = None
+    ):
         if tokenizer.pad_token is None:
             raise ValueError(f"The tokenizer {type(tokenizer).__name__} has no padding token; set tokenizer.pad_token")
         num_special = tokenizer.num_special_tokens_to_add()
@@ -30,6 +34,7 @@ class ImageTextCollator:
             raise ValueError(f"max_length must exceed the {num_special} special tokens of a caption, got {max_length}")
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.placeholder = placeholder
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch: pixel_values (batch_size, num_channels, image_size, image_size) float32, input_ids and
@@ -42,10 +47,13 @@ class ImageTextCollator:
         lists of num_strong_views strings).
 
         Raises:
-            ValueError: no sample of the batch is readable.
+            ValueError: no sample of the batch is readable, and there is no placeholder.
         """
         skipped = dict(Counter(sample["skipped"] for sample in samples if "skipped" in sample))
         kept = [sample for sample in samples if "skipped" not in sample]
+        if not kept and self.placeholder is not None:
+            batch = self([self.placeholder])
+            return {name: value[:0] for name, value in batch.items() if name != "skipped"} | {"skipped": skipped}
         if not kept:
             indices = [sample["index"] for sample in samples]
             raise ValueError(f"None of the {len(samples)} samples {indices[:8]} … could be read: {skipped}")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
+from .bad_samples import BadSample
+from .image_decoding import decode_image
 from .sources import clean_captions
 
 if TYPE_CHECKING:
@@ -48,11 +50,42 @@ class StrongViews:
             raise ValueError("strong views need either a transform or a canvas")
 
 
+@dataclass(frozen=True)
+class SampleMaker:
+    """What a pair gives the collator; all that is random comes from generators seeded by (seed, epoch, index).
+
+    An augmentation of captions or further views never change the draws of the pair's picture.
+
+    Args:
+        transform: takes (RGB picture, random.Random) and returns pixel values (num_channels, image_size, image_size).
+        seed: the run's seed.
+        text_transform: takes (caption, random.Random) and returns the caption to train on; None leaves it as it is.
+        strong_views: further views of each pair; None adds nothing.
+    """
+
+    transform: ImageTransform
+    seed: int
+    text_transform: TextTransform | None = None
+    strong_views: StrongViews | None = None
+
+    def __call__(self, image: Image.Image, caption: str, key: SampleKey) -> dict[str, Any]:
+        """pixel_values and text; with strong views also strong_texts (a list of `number` captions), and
+        strong_pixel_values (number, num_channels, image_size, image_size), or else strong_canvas (num_channels,
+        canvas_size, canvas_size).
+        """
+        seed = sample_seed(self.seed, *key)
+        rng = random.Random(seed)
+        pixel_values = self.transform(image, rng)
+        text = caption if self.text_transform is None else self.text_transform(caption, rng)
+        sample = {"pixel_values": pixel_values, "text": text}
+        return sample if self.strong_views is None else sample | strong_sample(image, caption, self.strong_views, seed)
+
+
 class ImageTextPairs(torch.utils.data.Dataset):
     """Pairs of a normalised dataset, drawn by key: neither workers, nor resuming, nor the number of processes matter.
 
     Every random choice of a sample (its caption, its augmentation) comes from generators seeded by (seed, epoch,
-    index). An augmentation of captions or further views never change the draws of the pictures.
+    index).
 
     Args:
         dataset: columns image, captions (label or main caption first) and maybe concept, as `load_pairs` and
@@ -89,13 +122,10 @@ class ImageTextPairs(torch.utils.data.Dataset):
             raise ValueError(
                 f"The pairs lack the columns {missing}; there are {dataset.column_names}. See load_pairs."
             )
-        self.transform = transform
+        self.make_sample = SampleMaker(transform, seed, text_transform, strong_views)
         self.seed = seed
         self.first_caption_share = first_caption_share
-        self.text_transform = text_transform
-        self.strong_views = strong_views
         # Encoded pictures: a broken one then fails where it is decoded, not in the middle of reading a row.
-        self._feature = ImageFeature()
         self._images = dataset.select_columns(["image"]).cast_column("image", ImageFeature(decode=False))
         self._decoded: dict[int, Image.Image] | None = {} if keep_decoded else None
         # Python lists: the sampler asks for the keys of a million samples, one by one.
@@ -114,55 +144,48 @@ class ImageTextPairs(torch.utils.data.Dataset):
         return len(self._captions)
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        """The sample of one key: pixel_values, text and index; or, unreadable, `skipped` (the cause) and index.
-
-        With strong views also strong_texts (a list of `number` captions), and strong_pixel_values (number,
-        num_channels, image_size, image_size), or else strong_canvas (num_channels, canvas_size, canvas_size).
-        """
+        """The sample of one key, see `SampleMaker`, and its index; or, unreadable, `skipped` (the cause) and index."""
         epoch, index = key
         try:
             image = self._image(index)
-            if image is None:
-                return {"skipped": "missing image", "index": index}
-        except Exception as error:  # decoders raise nearly anything on damaged files, and none may end a run
-            return {"skipped": f"unreadable image ({type(error).__name__})", "index": index}
-        seed = sample_seed(self.seed, epoch, index)
+        except BadSample as bad:
+            return {"skipped": bad.cause, "index": index}
         caption = self._captions[index][self._drawn(epoch, index)]
-        rng = random.Random(seed)
-        pixel_values = self.transform(image, rng)
-        text = caption if self.text_transform is None else self.text_transform(caption, rng)
-        sample = {"pixel_values": pixel_values, "text": text, "index": index}
-        if self.strong_views is not None:
-            sample |= strong_sample(image, caption, self.strong_views, seed)
-        return sample
+        return self.make_sample(image, caption, key) | {"index": index}
+
+    def placeholder(self) -> dict[str, Any]:
+        """A sample of no pair, with the fields and shapes of the others; see `ImageTextCollator`."""
+        return self.make_sample(Image.new("RGB", (64, 64), "white"), "", (0, 0)) | {"index": -1}
 
     def duplicate_keys(self, epoch: int, index: int) -> tuple[str, ...]:
         """What no other pair of its batch may share: its concept, if it has one, and the caption drawn for it, as it
         is before any augmentation."""
         return (self._caption_keys[index][self._drawn(epoch, index)], *self._concept_keys[index])
 
-    def _image(self, index: int) -> Image.Image | None:
+    def _image(self, index: int) -> Image.Image:
         if self._decoded is not None and index in self._decoded:
             return self._decoded[index]
-        encoded = self._images[index]["image"]
-        if encoded is None or (encoded["bytes"] is None and encoded["path"] is None):
-            return None
-        image = on_white(self._feature.decode_example(encoded))
+        encoded = self._images[index]["image"] or {"bytes": None, "path": None}
+        image = decode_image(encoded["path"] if encoded["bytes"] is None else encoded["bytes"])
         if self._decoded is not None:
             self._decoded[index] = image
         return image
 
     def _drawn(self, epoch: int, index: int) -> int:
-        num_captions = len(self._captions[index])
-        if num_captions == 1:
-            return 0
-        # The two halves of the mix are independent draws.
         mixed = sample_seed(self.seed, epoch, index)
-        if self.first_caption_share is None:
-            return (mixed >> 32) % num_captions
-        if (mixed & 0xFFFFFFFF) < self.first_caption_share * 2**32:
-            return 0
-        return 1 + (mixed >> 32) % (num_captions - 1)
+        return drawn_caption(len(self._captions[index]), mixed, self.first_caption_share)
+
+
+def drawn_caption(num_captions: int, mixed: int, first_caption_share: float | None) -> int:
+    """Which of a row's captions the 64 random bits of `sample_seed` draw; see `ImageTextPairs`."""
+    if num_captions == 1:
+        return 0
+    # The two halves of the mix are independent draws.
+    if first_caption_share is None:
+        return (mixed >> 32) % num_captions
+    if (mixed & 0xFFFFFFFF) < first_caption_share * 2**32:
+        return 0
+    return 1 + (mixed >> 32) % (num_captions - 1)
 
 
 def strong_sample(image: Image.Image, caption: str, views: StrongViews, seed: int) -> dict[str, Any]:
@@ -195,14 +218,3 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
 def normalize_caption(caption: str) -> str:
     """A caption as it is compared: case, whitespace and closing punctuation do not make another caption."""
     return " ".join(caption.casefold().split()).rstrip(" .!?")
-
-
-def on_white(image: Image.Image) -> Image.Image:
-    """An RGB picture of any picture; transparent parts become white, as the emoji are drawn."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")

@@ -20,6 +20,12 @@ class TrainState:
         self.best_metric = float("-inf")
         self.best_step = 0
         self.skipped: dict[str, int] = {}
+        self.skipped_at: dict[str, str] = {}
+        self.false_negatives: dict[str, int] = {}
+        self.num_good = 0
+        # Of data that is streamed: where each lane is, and what must stay as it is for that to mean anything.
+        self.stream_positions: dict[int, dict] = {}
+        self.stream_layout: dict[str, int] = {}
 
     def state_dict(self) -> dict:
         return dict(vars(self))

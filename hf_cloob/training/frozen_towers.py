@@ -79,6 +79,9 @@ class PooledTextCache:
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
         """Pooled, not projected states (batch_size, width of the text tower) of a batch of captions."""
+        if not texts:
+            # A process whose whole batch could not be read has none, and the others' shape.
+            return self([""])[:0]
         new = [text for text in dict.fromkeys(texts) if text not in self._rows]
         for number in sorted({self._block_of[text] for text in new if text in self._block_of}):
             self._rows |= self._encode(self._blocks[number])

@@ -128,6 +128,10 @@ class TrainingObjective(nn.Module):
             `row_names`: image_embeds and text_embeds (batch_size, projection_dim), L2-normalized; pooled states
             (batch_size, width), of strong views (batch_size, A, width).
         """
+        if not len(inputs["pixel_values"]):
+            # As in [`CloobModel`]'s forward: a process without a readable pair stays in step with the others.
+            inputs = {name: value.new_ones(2, *value.shape[1:]) for name, value in inputs.items()}
+            return {name: value[:0] for name, value in self.embed(**inputs).items()}
         states = self._states(self.model, inputs)
         rows = {
             f"{side}_embeds": _projected(states[f"{side}_states"], projection, offset)

@@ -80,6 +80,16 @@ def test_a_batch_of_broken_samples_only_is_an_error(tokenizer):
         ImageTextCollator(tokenizer, 8)([{"skipped": "why", "index": 8}, {"skipped": "why", "index": 9}])
 
 
+def test_with_a_placeholder_such_a_batch_has_all_fields_and_no_row(tokenizer):
+    collator = ImageTextCollator(tokenizer, 8, placeholder=sample("", -1))
+    whole, batch = collator([sample("cat", 3)]), collator([{"skipped": "why", "index": 8}])
+    assert batch.keys() == whole.keys()
+    assert batch["pixel_values"].shape == (0, 3, 4, 4)
+    assert batch["input_ids"].shape[0] == batch["attention_mask"].shape[0] == len(batch["text"]) == 0
+    assert batch["skipped"] == {"why": 1}
+    assert collator([sample("cat", 3), {"skipped": "why", "index": 8}])["text"] == ["cat"]
+
+
 def test_a_tokenizer_without_padding_is_refused():
     bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"cat": 0}, unk_token="cat")))
     with pytest.raises(ValueError, match="has no padding token"):

@@ -195,6 +195,7 @@ def test_unreadable_pictures_and_empty_captions_are_left_out_and_counted(train, 
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "pairs")
 
     changes = {"dataset_name": tmp_path / "pairs", "output_dir": tmp_path / "out", "save_steps": 1}
+    changes |= {"max_bad_fraction": 0.5}
     train(**changes, save_total_limit=9)
     assert "2 of 100 rows dropped: empty caption" in caplog.text
     held_out = metrics(tmp_path / "out")["selection_num_images"]
@@ -545,6 +546,7 @@ def test_two_processes_count_and_resume_together(command, flags, train, pairs, t
     broken = datasets.Dataset.from_dict({"image": images, "caption": rows["caption"][:]}, features=features)
     broken.save_to_disk(tmp_path / "pairs")
     changes = {"dataset_name": tmp_path / "pairs", "text_config": DROPOUT_BERT, "save_total_limit": 9}
+    changes |= {"max_bad_fraction": 0.5}
     train(output_dir=tmp_path / "one", **changes)
     result = command("pretrain.py", *flags(output_dir=tmp_path / "two", **changes), launcher=torchrun)
     assert result.returncode == 0, result.stderr

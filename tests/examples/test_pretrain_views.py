@@ -47,7 +47,7 @@ def test_the_defaults_are_a_plain_pair_and_the_papers_strong_set():
     transforms = pretrain_views.build_image_transforms(arguments(), MEAN, STD)
     assert isinstance(transforms.pair, TrainingTransform)
     assert transforms.strong == StrongTransform(32, MEAN, STD)
-    assert pretrain_views.build_views(arguments(), transforms.strong, []) == {
+    assert pretrain_views.build_views(arguments(), transforms.strong, list) == {
         "text_transform": None,
         "strong_views": None,
     }
@@ -60,7 +60,7 @@ def test_the_pair_itself_can_have_the_strong_set_with_the_affine_map_of_its_flag
 
 def test_each_text_flag_augments_its_own_captions(synonyms):
     def views(**changes):
-        return pretrain_views.build_views(arguments(**changes), StrongTransform(32, MEAN, STD), ["a face"])
+        return pretrain_views.build_views(arguments(**changes), StrongTransform(32, MEAN, STD), lambda: ["a face"])
 
     assert isinstance(views(text_augmentation="weak")["text_transform"], WeakTextAugmentation)
     strong = views(text_augmentation="strong")["text_transform"]
@@ -76,7 +76,7 @@ def test_without_npm_the_flag_is_named(monkeypatch):
 
     monkeypatch.setattr("hf_cloob.data.wordnet.synonym_table", fail)
     with pytest.raises(ValueError, match="text_augmentation strong: npm is needed"):
-        pretrain_views.build_views(arguments(text_augmentation="strong"), None, [])
+        pretrain_views.build_views(arguments(text_augmentation="strong"), None, list)
 
 
 def test_strong_views_come_with_every_batch_and_change_nothing_else(train_data, synonyms):
