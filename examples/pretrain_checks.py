@@ -32,6 +32,15 @@ CHOICES = {
     "text_augmentation": ("none", "weak", "strong"),
     "strong_text_augmentation": ("none", "weak", "strong"),
 }
+STRONG_AUGMENTATION = (
+    "strong_crop_scale",
+    "color_jitter",
+    "color_jitter_probability",
+    "grayscale",
+    "blur",
+    "solarize",
+    "strong_horizontal_flip",
+)
 EXCLUSIVE = (
     ("vision_model_name_or_path", "vision_config"),
     ("text_model_name_or_path", "text_config"),
@@ -77,8 +86,7 @@ def check_arguments(args) -> None:
     for name, choices in CHOICES.items():
         if getattr(args, name) not in choices:
             raise UserError(f"{name} must be one of {', '.join(choices)}, got {getattr(args, name)!r}")
-    if args.augment_on_device and not args.num_strong_views:
-        raise UserError("augment_on_device makes strong views: it needs num_strong_views of at least 1, got 0")
+    check_augmentation(args)
     check_auxiliary_flags(args)
     trackers = [*(str(tracker) for tracker in get_available_trackers()), "all"]
     if args.report_to and args.report_to not in trackers:
@@ -86,6 +94,20 @@ def check_arguments(args) -> None:
     for first, second in EXCLUSIVE:
         if getattr(args, first) and getattr(args, second):
             raise UserError(f"{first} and {second} exclude each other; an empty value switches off what a recipe sets")
+
+
+def check_augmentation(args) -> None:
+    """Refuse flags of an augmentation that nothing would get."""
+    if args.augment_on_device and not args.num_strong_views:
+        raise UserError("augment_on_device makes strong views: it needs num_strong_views of at least 1, got 0")
+    if args.image_augmentation == "weak" and not args.num_strong_views:
+        defaults = type(args)()
+        for name in STRONG_AUGMENTATION:
+            if getattr(args, name) != getattr(defaults, name):
+                raise UserError(
+                    f"{name}={getattr(args, name)} belongs to the strong augmentation: set image_augmentation strong, "
+                    "or num_strong_views"
+                )
 
 
 def check_output_dir(args, output_dir: Path) -> None:

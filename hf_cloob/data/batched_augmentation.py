@@ -64,7 +64,8 @@ class BatchedAugmentation:
             raise ImportError("Augmenting batches needs kornia: pip install hf_cloob[gpu]") from error
         side = transform.image_size
         jitter = dict(zip(("brightness", "contrast", "saturation", "hue"), transform.color_jitter, strict=True))
-        threshold = SOLARIZE_THRESHOLD / 255
+        # Between two levels, so that rounding does not decide.
+        threshold = (SOLARIZE_THRESHOLD - 0.5) / 255
         self.mean, self.std = transform.mean, transform.std
         crop = K.RandomResizedCrop(
             (side, side),

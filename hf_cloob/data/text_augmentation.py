@@ -132,8 +132,11 @@ def bare(word: str) -> str:
 
 
 def vocabulary(captions: Sequence[str]) -> list[str]:
-    """The distinct words of captions as they are looked up, sorted."""
-    return sorted({bare(word) for caption in captions for word in caption.split()} - {""})
+    """The distinct words of captions whose synonyms are looked up, sorted.
+
+    Function words are left out: a dictionary knows them as something else ("in" as inch, indium and Indiana).
+    """
+    return sorted({bare(word) for caption in captions for word in caption.split()} - STOP_WORDS - {""})
 
 
 def _pick(items: Sequence, rng: random.Random):

@@ -124,7 +124,10 @@ def test_one_state_of_the_generator_gives_one_caption_also_after_pickling(emoji)
 
 def test_words_are_looked_up_without_case_and_punctuation():
     assert bare("“Dog’s”,") == "dog’s" and bare("...") == ""
-    assert vocabulary(["A dog.", "the Dog — a cat"]) == ["a", "cat", "dog", "the"]
+
+
+def test_function_words_are_not_looked_up():
+    assert vocabulary(["A dog.", "the Dog — a cat in"]) == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(

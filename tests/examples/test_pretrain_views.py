@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From flags to views: the pair's augmentation, strong views from the workers or from the device, and the loader."""
 
+import json
 import types
 
 import pretrain_views
@@ -98,3 +99,11 @@ def test_a_loader_that_augments_on_the_device_resumes_where_it_stopped(train_dat
     loader = pretrain_views.augmented_on_device(args, [], StrongTransform(32, MEAN, STD), 0, ALONE)
     assert isinstance(loader, AugmentedBatches)
     assert pretrain_views.augmented_on_device(arguments(), [], None, 0, ALONE) == []
+
+
+def test_a_run_trains_on_strongly_augmented_pairs(finished, train, synonyms, tmp_path):
+    train(output_dir=tmp_path, image_augmentation="strong", text_augmentation="strong")
+    plain, augmented = (json.loads((folder / "metrics.json").read_text()) for folder in (finished, tmp_path))
+    assert augmented["steps"] == plain["steps"] == 6
+    losses = [(folder / "train_log.jsonl").read_text().splitlines()[0] for folder in (finished, tmp_path)]
+    assert json.loads(losses[0])["loss"] != json.loads(losses[1])["loss"]
