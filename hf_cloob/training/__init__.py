@@ -1,3 +1,3 @@
 # Copyright 2026 The hf_cloob authors. All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
-"""Training: parameter groups and schedules, checkpoints, logs, frozen towers."""
+"""Training: objective and auxiliary heads, parameter groups and schedules, checkpoints, logs, frozen towers."""
