@@ -85,7 +85,8 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
         # Of the base nothing comes here.
         if isinstance(module, ZeroInitLinear):
             init.zeros_(module.weight)
-            init.zeros_(module.bias)
+            if module.bias is not None:
+                init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=module.in_features**-0.5)
             init.zeros_(module.bias)

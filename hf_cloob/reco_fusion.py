@@ -17,22 +17,26 @@ class ZeroInitLinear(nn.Linear):
     def reset_parameters(self) -> None:
         """Set weight and bias to zero."""
         nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
 
 class RecoFusion(nn.Module):
     """A Hopfield readout and one pre-norm transformer encoder layer over [query; neighbors], read out at the query.
 
-        g = x + a sum_m w_m y_m,   w_m = exp(b s_m) / (exp(b s_0) + sum_j exp(b s_j))
+        g = x + a sum_m w_m (y_m + U y_m),   w_m = exp(b s_m) / (exp(b s_0) + sum_j exp(b s_j))
         h = g + W_o Attention(LN(x); LN([x; y_1 ... y_k]))
         phi(x, {y_m}) = l2norm( h + W_2 gelu(W_1 LN'(h)) )
 
     The scores s_m are the similarities by which the neighbors were found, which their values alone do not tell. Three
-    learned numbers, a, b and s_0, make the readout: with W_o = W_2 = 0, as at first, the layer is the training-free
-    readout of a modern Hopfield network; with a = 0 too, the default, phi(x, .) = x. The null entry, whose value is
-    zero and whose score is s_0 for every query, is a threshold: where all neighbors lie below it, nothing was found
-    and the readout leaves the query as it is. The default, far below every cosine, switches it off. The neighbors'
-    order does not matter. Only the query's output is read, so only its attention is computed.
+    learned numbers, a, b and s_0, and the matrix U make the readout: with U = W_o = W_2 = 0, as at first, the layer is
+    the training-free readout of a modern Hopfield network; with a = 0 too, the default, phi(x, .) = x. U sees nothing
+    but what was found, so it cannot learn the training pairs by heart as the rest of the layer can.
+
+    The null entry, whose value is zero and whose score is s_0 for every query, is a threshold: where all neighbors lie
+    below it, nothing was found and the readout leaves the query as it is. The default, far below every cosine,
+    switches it off. The neighbors' order does not matter. Only the query's output is read, so only its attention is
+    computed.
 
     Args:
         embed_dim: projection_dim of the base.
@@ -43,8 +47,8 @@ class RecoFusion(nn.Module):
         readout_null_score: s_0 at first, a cosine.
 
     Source: Iscen et al. 2024 (RECO, arXiv 2306.07196), section 3: a single transformer layer, one for each modality;
-    readout: Ramsauer et al. 2021 (arXiv 2008.02217), equation 3. Ours, where RECO's paper does not say: the readout
-    and its null entry, pre-norm, and output projections that start at zero.
+    readout: Ramsauer et al. 2021 (arXiv 2008.02217), equation 3. Ours, where RECO's paper does not say: the readout,
+    its null entry and U, pre-norm, and output projections that start at zero.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class RecoFusion(nn.Module):
         self.readout_log_scale = nn.Parameter(torch.empty(1))
         self.readout_null_score = nn.Parameter(torch.empty(1))
         self.reset_readout()
+        self.readout_proj = ZeroInitLinear(embed_dim, embed_dim, bias=False)
         self.attention_norm = nn.LayerNorm(embed_dim)
         self.q_proj = nn.Linear(embed_dim, embed_dim)
         self.k_proj = nn.Linear(embed_dim, embed_dim)
@@ -132,7 +137,7 @@ class RecoFusion(nn.Module):
         return F.normalize(states + update, dim=-1)
 
     def _readout(self, values: torch.Tensor, scores: torch.Tensor | None, present: torch.Tensor) -> torch.Tensor:
-        """a sum_m w_m y_m over the neighbors that are present, (batch_size, embed_dim)."""
+        """a sum_m w_m (y_m + U y_m) over the neighbors that are present, (batch_size, embed_dim)."""
         null_score = self.readout_null_score.to(values.dtype)
         if scores is None:
             # A threshold has nothing to compare; it stays in the graph, as DistributedDataParallel wants.
@@ -144,7 +149,9 @@ class RecoFusion(nn.Module):
         logits = self.readout_log_scale.to(values.dtype).exp() * scores
         missing = F.pad(~present, (1, 0))
         weights = logits.masked_fill(missing, float("-inf")).softmax(dim=1)[:, 1:]
-        return self.readout_weight.to(values.dtype) * torch.einsum("nk,nkd->nd", weights, values)
+        mixed = torch.einsum("nk,nkd->nd", weights, values)
+        mixed = mixed + self.readout_proj(mixed.to(self.readout_proj.weight.dtype))
+        return self.readout_weight.to(values.dtype) * mixed
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
         """(batch_size, num_tokens, embed_dim) -> (batch_size, num_heads, num_tokens, head_dim)."""

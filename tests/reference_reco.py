@@ -26,7 +26,7 @@ def layer_norm(layer: nn.LayerNorm, vector: torch.Tensor) -> torch.Tensor:
 
 
 def readout(layer, neighbors: Rows, scores: list | None) -> torch.Tensor:
-    """a sum_m exp(b s_m) y_m / (exp(b s_0) + sum_j exp(b s_j)); without scores, a times the neighbors' mean."""
+    """a (1 + U) sum_m exp(b s_m) y_m / (exp(b s_0) + sum_j exp(b s_j)); without scores, of the neighbors' mean."""
     scale, zero = layer.readout_log_scale.double().exp(), torch.zeros((), dtype=torch.float64)
     if scores is None:
         shares = [zero + 1 / len(neighbors)] * len(neighbors)
@@ -37,7 +37,8 @@ def readout(layer, neighbors: Rows, scores: list | None) -> torch.Tensor:
         )
         shares = [torch.exp(logit - total) for logit in logits]
     mixed = sum(share * value for share, value in zip(shares, neighbors, strict=True))
-    return layer.readout_weight.double() * mixed
+    projected = torch.stack([dot(row, mixed) for row in layer.readout_proj.weight.double()])
+    return layer.readout_weight.double() * (mixed + projected)
 
 
 def fusion(layer, query: torch.Tensor, neighbors: Rows, scores: list | None = None) -> torch.Tensor:

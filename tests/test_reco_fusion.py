@@ -121,6 +121,25 @@ def test_a_null_entry_that_is_off_stays_off_and_one_that_is_on_learns():
         assert fusion.readout_weight.grad != 0 and fusion.readout_log_scale.grad != 0
 
 
+def test_the_matrix_of_the_readout_sees_what_was_found_and_nothing_else():
+    fusion, queries, neighbors, scores = (
+        readout_layer(0.6),
+        unit_rows(4, 8).double(),
+        neighbors_of(4, 3).double(),
+        scores_of(4, 3),
+    )
+    before = fusion(queries, neighbors, scores)
+    with torch.no_grad():
+        fusion.readout_proj.weight.add_(torch.eye(8))
+        fusion.readout_weight.mul_(0.5)
+    # 1 + U is 2 here, and the weight half of what it was.
+    torch.testing.assert_close(fusion(queries, neighbors, scores), before)
+    alone = fusion(queries, torch.zeros_like(neighbors), scores)
+    torch.testing.assert_close(alone, queries, rtol=0, atol=1e-7)
+    fusion(queries, neighbors, scores)[:, 0].sum().backward()
+    assert fusion.readout_proj.weight.grad.abs().max() > 0
+
+
 def test_the_order_of_neighbors_does_not_matter():
     fusion, queries, neighbors = layer(), unit_rows(4, 8), neighbors_of(4, 5)
     scores = scores_of(4, 5)

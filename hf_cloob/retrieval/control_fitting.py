@@ -18,9 +18,9 @@ from .controls import SIDES, Lookup, Readout, SideReadout, accuracy, hopfield_sc
 
 NUM_NEIGHBORS = (5, 10, 20)
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-SCALES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
+SCALES = (10.0, 20.0, 40.0, 80.0)
 # None is a readout without a null entry.
-NULL_SCORES = (None, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
+NULL_SCORES = (None, 0.6, 0.7, 0.8, 0.9)
 
 
 class Fitted(NamedTuple):
