@@ -8,10 +8,13 @@
 Queries are flags, which no base saw in pretraining, in each of six styles in turn, and Noto's mammals, person roles
 and clothing. The memory holds the other styles of flags under other wordings, the training styles of emoji, and 20,000
 icons that distract. A seed decides wordings, distractors, the fusion layers' first weights and the order of training.
-All numbers of a control, the best control, and the side that a trained model refines are chosen on the half
-"selection"; figures are of the half "test", whose flags and fine-grained emoji are not trained on. The fusion layers
-train on flags of the selection half in the memory's styles, on emoji and on icons; with --fusion_family the emoji that
-train are of that family, which is then not in the memory (for a base that was pretrained without it).
+
+All numbers of a control and the best control are chosen on the half "selection", once with its entities in the memory
+and once without; figures are of the half "test", whose flags and fine-grained emoji are not trained on. The fusion
+layers start from the fitted readout and train on flags of the selection half in the memory's styles, on emoji and on
+icons, each with and without its entity in the memory. Nothing is chosen about them: both sides are refined. With
+--fusion_family the emoji that train are of that family, which is then not in the memory (for a base that was
+pretrained without it).
 
 OUTPUT_DIR holds study.json (every figure), metrics.json (means, intervals and differences, flat), table.md, study.png,
 timing.json (what a query costs at each size of the memory), and results/ with the tasks that are done: a killed study
@@ -59,7 +62,7 @@ class RecoStudyArguments:
     batch_size: int = field(default=256, metadata={"help": "pairs in a batch; fewer if there are fewer"})
     learning_rate: float = field(default=3e-5, metadata={"help": "peak learning rate"})
     readout_learning_rate: float = field(
-        default=1e-2, metadata={"help": "peak learning rate of the two numbers of each readout"}
+        default=1e-2, metadata={"help": "peak learning rate of each readout's numbers; a tenth for its matrix"}
     )
     weight_decay: float = field(default=0.1, metadata={"help": "decay of matrices"})
     warmup_ratio: float = field(default=0.1, metadata={"help": "share of the steps in which the rate rises"})
@@ -90,7 +93,6 @@ def study(args: RecoStudyArguments) -> dict:
         encoder, processor = load_encoder(args.model_name_or_path)
         embeds_dir = Path(args.embeds_dir) if args.embeds_dir else output_dir / "embeds"
         embeds = embed_study(encoder.eval(), processor, embeds_dir, args.icon_pool, args.embed_batch_size)
-    del encoder
     disable_progress_bar()
     (output_dir / "results").mkdir(parents=True, exist_ok=True)
     # The matrices are small, and what is timed is a CPU's latency.
@@ -100,7 +102,7 @@ def study(args: RecoStudyArguments) -> dict:
         for seed in args.seeds:
             started = time.perf_counter()
             with user_errors(f"{style}, seed {seed}:"):
-                results.append(run_or_read(args, accelerator, embeds, style, seed, output_dir))
+                results.append(run_or_read(args, accelerator, encoder, embeds, style, seed, output_dir))
             print(f"{style:14} seed {seed} {time.perf_counter() - started:6.1f} s", flush=True)
     return write_report(results, args, output_dir)
 
@@ -129,7 +131,7 @@ def check_arguments(args: RecoStudyArguments) -> None:
             raise UserError(f"{name} must be at least {least}, got {getattr(args, name)}")
 
 
-def run_or_read(args: RecoStudyArguments, accelerator, embeds, style: str, seed: int, output_dir: Path) -> dict:
+def run_or_read(args: RecoStudyArguments, accelerator, base, embeds, style: str, seed: int, output_dir: Path) -> dict:
     """The results of one task, from its file if the same flags have made it before."""
     flags = {name: value for name, value in asdict(args).items() if name not in NOT_OF_A_TASK}
     settings = flags | {"style": style, "seed": seed, "base": embeds.fingerprint}
@@ -138,28 +140,31 @@ def run_or_read(args: RecoStudyArguments, accelerator, embeds, style: str, seed:
         done = json.loads(path.read_text(encoding="utf-8"))
         if done["settings"] == settings:
             return done
-    result = {"settings": settings, **run_task(args, accelerator, embeds, style, seed, output_dir / "logs")}
+    result = {"settings": settings, **run_task(args, accelerator, base, embeds, style, seed, output_dir / "logs")}
     aside = path.with_suffix(".unfinished")
     aside.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     os.replace(aside, path)
     return result
 
 
-def run_task(args: RecoStudyArguments, accelerator, embeds, style: str, seed: int, log_dir: Path) -> dict:
+def run_task(args: RecoStudyArguments, accelerator, base, embeds, style: str, seed: int, log_dir: Path) -> dict:
     """All figures of one style under one seed, as JSON.
 
     Returns:
         `methods` (method -> settings, accuracy on the selection half, and for each condition, with the entities in
-        the memory and with them removed, accuracies on the test half), `effects`, `costs`, `best_control`, `readout`,
-        what training made of it, and sizes.
+        the memory and with them removed, accuracies on the test half), `effects`, `costs`, `best_control`, what
+        training made of the readout, and sizes.
     """
     from reco_study_effects import measure_costs, measure_effects
     from reco_study_methods import compare, learned_readout, view_of
-    from reco_study_tasks import NOTO, build_task, without_asked_entities
+    from reco_study_tasks import NOTO, build_task, without_entities
 
     task = build_task(embeds, style, seed, args)
-    views = {"in_memory": view_of(task, task.memory), "removed": view_of(task, without_asked_entities(task))}
-    compared = compare(args, accelerator, task, views["in_memory"], log_dir)
+    views = {
+        "in_memory": view_of(task, task.memory),
+        "removed": view_of(task, without_entities(task, ~task.selection)),
+    }
+    compared = compare(args, accelerator, base, task, views["in_memory"], log_dir)
     methods = {
         name: {
             "settings": fitted.settings,
@@ -173,7 +178,6 @@ def run_task(args: RecoStudyArguments, accelerator, embeds, style: str, seed: in
         "effects": {} if style == NOTO else measure_effects(compared, views["in_memory"]),
         "costs": measure_costs(compared.models["reco"], task),
         "best_control": compared.best_control,
-        "readout": compared.readout._asdict(),
         "learned_readout": learned_readout(compared.models["reco"]),
         "memory_entries": len(task.memory),
         "train_pairs": len(task.pairs),

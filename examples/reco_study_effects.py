@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from reco_study_fusion import side_scores
-from reco_study_methods import MOST_NEIGHBORS, Compared, View, test_accuracies, view_of
+from reco_study_methods import MOST_NEIGHBORS, READOUT, Compared, View, test_accuracies, view_of
 from reco_study_tasks import Task, part_of_memory, with_wrong_captions
 
 from hf_cloob import RecoForZeroShot, RecoMemory
@@ -45,14 +45,11 @@ def measure_effects(compared: Compared, view: View) -> dict[str, dict[str, dict[
 
 def accuracies_at(compared: Compared, view: View, k: int | None = None) -> dict[str, float]:
     """Accuracies on the test half in one state of the memory, with another k if it is given."""
-    task, readout, reco = compared.task, compared.readout, compared.fitted["reco"].settings
-    used = {"readout": readout.k if k is None else k, "reco": reco["k"] if k is None else k}
-    settings = {"side": readout.side, "weight": readout.weight, "scale": readout.scale}
+    task, readout, reco = compared.task, compared.fitted[READOUT].settings, compared.fitted["reco"].settings
     scores = {
         "base": compared.scores("base", view),
-        # Without neighbors there is nothing to read out.
-        "readout": hopfield_scores(view.found, k=used["readout"], **settings),
-        "reco": side_scores(compared.models["reco"], view.found, used["reco"])[reco["side"]],
+        "readout": hopfield_scores(view.found, **(readout if k is None else readout | {"k": k})),
+        "reco": side_scores(compared.models["reco"], view.found, reco["k"] if k is None else k)[reco["side"]],
     }
     return {method: test_accuracies(task, found)["all"] for method, found in scores.items()}
 

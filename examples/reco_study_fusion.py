@@ -9,22 +9,27 @@ from reco_study_tasks import Task
 from train_reco import TrainRecoArguments, train
 from train_reco_data import RecoData, build_loader
 from train_reco_setup import Run, settle_batch_size
+from train_reco_start import build_fusion_optimizer
 
-from hf_cloob import RecoForZeroShot
-from hf_cloob.retrieval.controls import SIDES, Fitted, Lookup, Readout, accuracy, set_readout
+from hf_cloob import RecoConfig, RecoForZeroShot, RecoMemory
+from hf_cloob.retrieval.control_fitting import set_readout
+from hf_cloob.retrieval.controls import Lookup, Readout
 from hf_cloob.retrieval.training_neighbors import TrainingNeighbors
 from hf_cloob.training.checkpointing import TrainState
-from hf_cloob.training.optimization import build_optimizer, build_schedule
+from hf_cloob.training.optimization import build_schedule
 from hf_cloob.training.run_log import RunLog
 
+# Neighbors searched beyond k, so that k are left without those that show what the pair shows.
+SPARE = 16
 # A step that no run of the study comes to.
 NEVER = 10**9
 
 
-def new_model(args, seed: int, readout: Readout | None) -> RecoForZeroShot:
-    """The base with fresh fusion layers of one seed, which start from a fitted readout or from zero."""
+def new_model(base, fingerprint: str, seed: int, k: int, readout: Readout | None) -> RecoForZeroShot:
+    """Fresh fusion layers of one seed on the base, which start from a readout or from zero."""
     torch.manual_seed(seed)
-    model = RecoForZeroShot.from_base(args.model_name_or_path, num_neighbors=args.num_neighbors)
+    config = RecoConfig(base_config=base.config, memory_fingerprint=fingerprint, num_neighbors=k)
+    model = RecoForZeroShot(config, base)
     if readout is not None:
         set_readout(model, readout)
     return model
@@ -35,19 +40,21 @@ def train_fusion(
 ) -> RecoForZeroShot:
     """Train a model's fusion layers on a task's pairs with `num_neighbors` of the neighbors; the same model, trained.
 
+    Every pair trains twice: with what it finds, and with what it would find if the memory lacked what it shows.
+
     Args:
         args: the command's hyper-parameters.
         accelerator: of this process.
         task: its memory and pairs.
-        neighbors: of the pairs, at least as many as the model uses.
+        neighbors: of the pairs, `SPARE` more than the model uses at least.
         model: fresh from `new_model`.
         log: the file of the losses.
     """
-    k = model.config.num_neighbors
-    found = (neighbors.image_rows, neighbors.image_scores, neighbors.text_rows, neighbors.text_scores)
-    neighbors = TrainingNeighbors(*(part[:, :k] for part in found), neighbors.near_duplicates)
-    captions = task.pairs.captions_of(task.pairs.ids)
-    data = RecoData(task.memory, task.pairs, neighbors, captions, list(range(len(task.pairs))), [])
+    neighbors = in_both_states(task, neighbors, model.config.num_neighbors)
+    images, texts = (embeds.repeat(2, 1) for embeds in (task.pairs.image_embeds, task.pairs.text_embeds))
+    captions = 2 * task.pairs.captions_of(task.pairs.ids)
+    pairs = RecoMemory(images, texts, captions=captions)
+    data = RecoData(task.memory, pairs, neighbors, captions, list(range(len(pairs))), [])
     settings = TrainRecoArguments(
         output_dir=str(log.parent),
         seed=task.seed,
@@ -82,6 +89,29 @@ def train_fusion(
     return model.eval()
 
 
+def in_both_states(task: Task, neighbors: TrainingNeighbors, k: int) -> TrainingNeighbors:
+    """The k nearest neighbors of all pairs, and below them the k nearest that do not show what the pair shows."""
+    numbers = {entity: number for number, entity in enumerate({*task.entries.entities, *task.pair_entities})}
+    shown = torch.tensor([numbers[entity] for entity in task.entries.entities])
+    own = torch.tensor([numbers[entity] for entity in task.pair_entities])
+
+    def without_own(rows: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        left_out = (shown[rows.clamp_min(0)] == own[:, None]) | (rows < 0)
+        order = left_out.to(torch.uint8).argsort(dim=1, stable=True)[:, :k]
+        left_out = left_out.gather(1, order)
+        rows, scores = rows.gather(1, order), scores.gather(1, order)
+        return rows.masked_fill(left_out, -1), scores.masked_fill(left_out, float("-inf"))
+
+    parts = []
+    for rows, scores in (
+        (neighbors.image_rows, neighbors.image_scores),
+        (neighbors.text_rows, neighbors.text_scores),
+    ):
+        lacking = without_own(rows, scores)
+        parts += [torch.cat([whole[:, :k], part]) for whole, part in zip((rows, scores), lacking, strict=True)]
+    return TrainingNeighbors(*parts, neighbors.near_duplicates.repeat(2))
+
+
 @torch.no_grad()
 def side_scores(model: RecoForZeroShot, lookup: Lookup, k: int) -> dict[str, torch.Tensor]:
     """Scores (n, num_classes) with the images, the texts or both refined by the model.
@@ -101,30 +131,3 @@ def side_scores(model: RecoForZeroShot, lookup: Lookup, k: int) -> dict[str, tor
         "text": lookup.image_embeds @ texts.T,
         "both": images @ texts.T,
     }
-
-
-def fit_sides(
-    model: RecoForZeroShot, lookup: Lookup, labels: torch.Tensor, class_groups: torch.Tensor
-) -> dict[str, Fitted]:
-    """Side to refine -> accuracy on a selection set, the best first; of equal ones both, then texts."""
-    k = model.config.num_neighbors
-    scores = side_scores(model, lookup, k)
-    fitted = {
-        side: Fitted({"side": side, "k": k}, accuracy(scores[side], labels, class_groups)) for side in reversed(SIDES)
-    }
-    return dict(sorted(fitted.items(), key=lambda item: -item[1].accuracy))
-
-
-def build_fusion_optimizer(model: RecoForZeroShot, args) -> torch.optim.Optimizer:
-    """train_reco.py's optimizer, with a learning rate of their own for the two numbers of each readout.
-
-    They have to move by whole units, matrices by hundredths: at one rate the readout stays where it starts.
-    """
-    optimizer = build_optimizer(model, args.learning_rate, args.weight_decay)
-    fusions = (model.image_fusion, model.text_fusion)
-    readouts = [number for fusion in fusions for number in (fusion.readout_weight, fusion.readout_log_scale)]
-    ids = {id(number) for number in readouts}
-    for group in optimizer.param_groups:
-        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in ids]
-    optimizer.add_param_group({"params": readouts, "lr": args.readout_learning_rate, "weight_decay": 0.0})
-    return optimizer

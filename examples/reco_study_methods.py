@@ -6,30 +6,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from reco_study_fusion import fit_sides, new_model, side_scores, train_fusion
-from reco_study_tasks import Task
+from reco_study_fusion import SPARE, new_model, side_scores, train_fusion
+from reco_study_tasks import Task, without_entities
 
 from hf_cloob import RecoForZeroShot, RecoMemory
 from hf_cloob.retrieval import controls
-from hf_cloob.retrieval.controls import NUM_NEIGHBORS, SCALES, SIDES, WEIGHTS, Fitted, Lookup, Readout
+from hf_cloob.retrieval.control_fitting import NUM_NEIGHBORS, SCALES, WEIGHTS, Fitted, fit_control, fit_hopfield
+from hf_cloob.retrieval.controls import SIDES, Lookup, Readout
 from hf_cloob.retrieval.training_neighbors import TrainingNeighbors, find_training_neighbors
 
 # As many as any figure uses.
 MOST_NEIGHBORS = 50
-# In the order of the table; the numbers of each are chosen from its grid on the selection half.
+# In the order of the table; the numbers of each are chosen from its grid, a Hopfield readout's from those of the side
+# that it refines, on the selection half: half with its entities in the memory, half without.
 _K, _SCALE, _WEIGHT = {"k": NUM_NEIGHBORS}, {"scale": SCALES}, {"weight": WEIGHTS}
 CONTROLS = {
     "base": (controls.base_scores, {}),
-    "random_neighbors": (controls.hopfield_scores, {"side": SIDES, "k": (10,)} | _WEIGHT | {"scale": (20.0,)}),
+    "random_neighbors": (controls.mean_scores, {"side": SIDES, "k": (10,)} | _WEIGHT),
     "mean_of_neighbors": (controls.mean_scores, {"side": SIDES} | _K | _WEIGHT),
-    "hopfield_image": (controls.hopfield_scores, {"side": ("image",)} | _K | _WEIGHT | _SCALE),
-    "hopfield_text": (controls.hopfield_scores, {"side": ("text",)} | _K | _WEIGHT | _SCALE),
-    "hopfield_both": (controls.hopfield_scores, {"side": ("both",)} | _K | _WEIGHT | _SCALE),
+    "hopfield_image": (controls.hopfield_scores, "image"),
+    "hopfield_text": (controls.hopfield_scores, "text"),
+    "hopfield_both": (controls.hopfield_scores, "both"),
     "knn_vote": (controls.vote_scores, _K | _SCALE),
     "tip_adapter": (controls.cache_scores, _K | _WEIGHT | _SCALE),
     "class_name_lookup": (controls.name_scores, {}),
 }
-HOPFIELD = ("hopfield_image", "hopfield_text", "hopfield_both")
+# The readout from which training starts.
+READOUT = "hopfield_both"
 
 
 @dataclass
@@ -63,16 +66,14 @@ class Compared:
     """All methods on one task.
 
     Args:
-        fitted: method -> its settings, chosen on the selection half.
+        fitted: method -> its settings, a control's chosen on the selection half.
         models: trained method -> its model.
-        readout: the best [`Readout`], from which `reco` was trained.
         best_control: name of the control that is best on the selection half.
     """
 
     task: Task
     fitted: dict[str, Fitted]
     models: dict[str, RecoForZeroShot]
-    readout: Readout
     best_control: str
 
     def scores(self, method: str, view: View) -> torch.Tensor:
@@ -105,70 +106,78 @@ def test_accuracies(task: Task, scores: torch.Tensor) -> dict[str, float]:
     return {part: controls.accuracy(scores[mask], task.labels[mask], task.class_groups) for part, mask in rows.items()}
 
 
-def fit_controls(task: Task, view: View) -> dict[str, Fitted]:
-    """The settings of every control that are best on the selection half."""
-    chosen, labels = view.of_images(task.selection), task.labels[task.selection]
-    return {
-        name: controls.fit_control(
-            lambda part, name=name, **settings: control_scores(task, name, part, settings),
-            chosen,
-            labels,
-            grid,
-            task.class_groups,
-        )
-        for name, (_, grid) in CONTROLS.items()
-    }
+def fit_controls(task: Task, views: list[View]) -> dict[str, Fitted]:
+    """The settings of every control that are best on the selection half, over these states of the memory."""
+    chosen, labels = [view.of_images(task.selection) for view in views], task.labels[task.selection]
+    fitted = {}
+    for name, (_, grid) in CONTROLS.items():
+        if isinstance(grid, str):
+            fitted[name] = fit_hopfield([view.found for view in chosen], labels, grid, task.class_groups)
+            continue
+
+        def control(part: View, name: str = name, **settings) -> torch.Tensor:
+            return control_scores(task, name, part, settings)
+
+        fitted[name] = fit_control(control, chosen, labels, grid, task.class_groups)
+    return fitted
 
 
-def compare(args, accelerator, task: Task, view: View, log_dir: Path) -> Compared:
-    """Choose every control's settings, train the fusion layers, and choose the side that these refine.
+def compare(args, accelerator, base, task: Task, view: View, log_dir: Path) -> Compared:
+    """Choose every control's settings and train the fusion layers, of which nothing is chosen: both sides are refined.
 
     Args:
         args: the command's.
         accelerator: of this process.
+        base: the encoder.
         task: with its memory and its pairs.
         view: of the task's memory.
         log_dir: folder of the losses.
     """
-    fitted = fit_controls(task, view)
+    fitted = fit_controls(task, [view, view_of(task, without_entities(task, task.selection))])
     best_control = max(fitted, key=lambda name: fitted[name].accuracy)
-    best_readout = fitted[max(HOPFIELD, key=lambda name: fitted[name].accuracy)]
-    readout = Readout(**best_readout.settings, accuracy=best_readout.accuracy)
+    readout = Readout(**fitted[READOUT].settings)
     neighbors = training_neighbors(args, task)
     # With the readout come its neighbors; from zero nothing is known, and k = 0 is the layer's capacity alone.
     starts = {"fusion_k0": (None, 0), "reco_from_zero": (None, args.num_neighbors), "reco": (readout, readout.k)}
-    models, sides = {}, {}
+    models = {}
     for name, (start, k) in starts.items():
-        model = new_model(args, task.seed, start)
-        model.config.num_neighbors = k
+        model = new_model(base, task.memory.fingerprint, task.seed, k, start)
         log = log_dir / f"{task.style}-seed{task.seed}-{name}.jsonl"
         models[name] = train_fusion(args, accelerator, task, neighbors, model, log)
-        selection = view.found.of_images(task.selection), task.labels[task.selection]
-        sides[name] = fit_sides(model, *selection, task.class_groups)
-        fitted[name] = next(iter(sides[name].values()))
-    # The choice is a noisy one, and flags that were trained on take part in it: all three are reported.
-    for side in SIDES:
-        models[f"reco_refining_{side}"], fitted[f"reco_refining_{side}"] = models["reco"], sides["reco"][side]
+        # Its pairs show the selection half's entities too, so that half could not choose a side.
+        fitted[name] = Fitted({"side": "both", "k": k}, selection_accuracy(task, view, model))
+    for side in SIDES[:2]:
+        models[f"reco_refining_{side}"] = models["reco"]
+        fitted[f"reco_refining_{side}"] = fitted["reco"]._replace(settings={"side": side, "k": readout.k})
     # What the trained layer makes of entries that have nothing to do with the query.
     fitted["reco_random_neighbors"] = fitted["reco"]
-    return Compared(task, fitted, models, readout, best_control)
+    return Compared(task, fitted, models, best_control)
+
+
+def selection_accuracy(task: Task, view: View, model: RecoForZeroShot) -> float:
+    """Accuracy of a model that refines both sides on the selection half, for comparison with the test half."""
+    chosen = view.found.of_images(task.selection)
+    scores = side_scores(model, chosen, model.config.num_neighbors)["both"]
+    return controls.accuracy(scores, task.labels[task.selection], task.class_groups)
 
 
 def training_neighbors(args, task: Task) -> TrainingNeighbors:
-    """Neighbors of the training pairs, as many as any model uses."""
-    most = max(*NUM_NEIGHBORS, args.num_neighbors)
+    """Neighbors of the training pairs, as many as any model uses and some to spare."""
+    most = max(*NUM_NEIGHBORS, args.num_neighbors) + SPARE
     sides = task.pairs.image_embeds, task.pairs.text_embeds
     return find_training_neighbors(task.memory, *sides, most, task.own_ids, args.near_duplicate_threshold)
 
 
 def learned_readout(model: RecoForZeroShot) -> dict[str, float]:
-    """The two numbers of each side's readout after training."""
+    """The numbers of each side's readout after training, and the norm of its matrix."""
     sides = {"image": model.image_fusion, "text": model.text_fusion}
     return {
-        f"{side}_{name}": value
+        f"{side}_{name}": value.item()
         for side, fusion in sides.items()
         for name, value in (
-            ("weight", fusion.readout_weight.item()),
-            ("scale", fusion.readout_log_scale.exp().item()),
+            ("weight", fusion.readout_weight),
+            ("scale", fusion.readout_log_scale.exp()),
+            ("null_score", fusion.readout_null_score),
+            ("projection_norm", fusion.readout_proj.weight.norm()),
         )
     }

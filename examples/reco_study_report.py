@@ -15,9 +15,16 @@ from hf_cloob.evaluation.statistics import mean_and_std, mean_interval, paired_d
 CONDITIONS = ("in_memory", "removed")
 # The control that the selection half prefers, for each style and seed its own.
 BEST = "best_control"
-# The best of the three Hopfield readouts, from which training starts.
-READOUT = "readout"
-COMPARED = (("reco", BEST), ("reco", "class_name_lookup"), ("reco", "base"), ("reco_from_zero", BEST), (BEST, "base"))
+# From which training starts.
+READOUT = "hopfield_both"
+COMPARED = (
+    ("reco", BEST),
+    ("reco", "class_name_lookup"),
+    ("reco", READOUT),
+    ("reco", "base"),
+    ("reco_from_zero", BEST),
+    (BEST, "base"),
+)
 BY_SEED = dict[str, dict[int, float]]
 
 
@@ -95,10 +102,9 @@ def figures_by_group(results: list[dict]) -> dict[str, BY_SEED]:
 
 
 def accuracies(result: dict, condition: str, part: str) -> tuple[int, dict[str, float]]:
-    """Seed, and method -> accuracy of one task, with the two that the selection half chose under their own names."""
+    """Seed, and method -> accuracy of one task, with the control that the selection half chose under its own name."""
     found = {method: figures[condition][part] for method, figures in result["methods"].items()}
-    chosen = {READOUT: found[f"hopfield_{result['readout']['side']}"], BEST: found[result["best_control"]]}
-    return result["settings"]["seed"], found | chosen
+    return result["settings"]["seed"], found | {BEST: found[result["best_control"]]}
 
 
 def mean_over_styles(tasks: list[tuple[int, dict[str, float]]]) -> BY_SEED:

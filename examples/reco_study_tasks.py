@@ -50,6 +50,7 @@ class Task:
         memory: [`RecoMemory`] of the entries.
         pairs: [`RecoMemory`] of the training pairs.
         own_ids: (num_pairs,) each pair's own entry, -1 for none.
+        pair_entities: num_pairs keys as in [`Entries`].
         image_embeds: (n, projection_dim) queries.
         labels: (n,) group of the right classes.
         selection: (n,) bool, True for the half that choices are made on; figures are of the others.
@@ -66,6 +67,7 @@ class Task:
     memory: RecoMemory
     pairs: RecoMemory
     own_ids: torch.Tensor
+    pair_entities: list[tuple[int, str]]
     image_embeds: torch.Tensor
     labels: torch.Tensor
     selection: torch.Tensor
@@ -120,6 +122,7 @@ def build_task(embeds: StudyEmbeds, style: str, seed: int, args) -> Task:
         memory=to_memory(embeds, entries),
         pairs=to_memory(embeds, pairs),
         own_ids=torch.tensor(flag_ids + emoji_ids + icon_ids),
+        pair_entities=pairs.entities,
         **(_noto_queries(embeds) if style == NOTO else _flag_queries(embeds, style)),
     )
 
@@ -166,9 +169,9 @@ def part_of_memory(task: Task, rows: torch.Tensor) -> RecoMemory:
     return RecoMemory(images[chosen], texts[chosen], task.memory.ids[chosen], captions, fingerprint)
 
 
-def without_asked_entities(task: Task) -> RecoMemory:
-    """The memory without any entry that shows what one of the reported queries asks for."""
-    asked = {entity for entity, choice in zip(task.entities, task.selection.tolist(), strict=True) if not choice}
+def without_entities(task: Task, queries: torch.Tensor) -> RecoMemory:
+    """The memory without any entry that shows what one of these queries, (n,) bool, asks for."""
+    asked = {entity for entity, choice in zip(task.entities, queries.tolist(), strict=True) if choice}
     return part_of_memory(task, torch.tensor([entity not in asked for entity in task.entries.entities]))
 
 

@@ -10,7 +10,8 @@
 Training pairs are the memory itself, or a folder in its form (--train_pairs_dir), or a dataset (--dataset_name) that
 is embedded into OUTPUT_DIR/train_pairs, and is the memory where no --memory_dir is given. Neighbors of all pairs are
 searched once and kept in OUTPUT_DIR/neighbors; a pair's own entry and near-duplicates of its picture are left out. A
-share of the pairs, chosen by a hash of their captions, is held out for evaluation.
+share of the pairs, chosen by a hash of their captions, is held out for evaluation. New fusion layers start from the
+Hopfield readout that tells some of the training pairs apart best; --fit_readout false starts from the base instead.
 
 The output folder is a Hugging Face model with its processor and its memory; beside it lie `metrics.json`,
 `train_log.jsonl` and the resume checkpoints in `checkpoints/`.
@@ -74,7 +75,14 @@ class TrainRecoArguments:
     batch_size: int = field(default=4096, metadata={"help": "pairs in the GLOBAL batch; fewer if there are fewer"})
     num_epochs: float = field(default=10.0, metadata={"help": "pairs seen, in multiples of the training pairs"})
     max_train_steps: int | None = field(default=None, metadata={"help": "optimizer steps, instead of num_epochs"})
+    fit_readout: bool = field(
+        default=True,
+        metadata={"help": "start new fusion layers from a readout fitted to training pairs, not from zero"},
+    )
     learning_rate: float = field(default=1e-3, metadata={"help": "peak learning rate"})
+    readout_learning_rate: float = field(
+        default=1e-2, metadata={"help": "peak learning rate of each readout's numbers; a tenth for its matrix"}
+    )
     weight_decay: float = field(default=0.1, metadata={"help": "decay of matrices"})
     warmup_ratio: float = field(default=0.05, metadata={"help": "share of the steps in which the rate rises"})
     lr_scheduler: str = field(default="cosine", metadata={"help": "cosine, linear, constant"})
@@ -126,7 +134,7 @@ def train(run: Run) -> None:
 
     args, accelerator, optimizer, state = run.args, run.accelerator, run.optimizer, run.state
     if state.step == 0:
-        # Fusion layers that are new change nothing: the log begins with the base's own figures.
+        # The log begins with what the start does: the fitted readout, or layers that change nothing.
         log_validation(run)
     progress = tqdm(
         total=run.num_steps, initial=state.step, disable=not accelerator.is_local_main_process, unit="step"

@@ -13,6 +13,7 @@ from pretrain_checks import check_output_dir
 from pretrain_results import start_output_dir
 from pretrain_setup import build_accelerator, resume
 from train_reco_data import RecoData, build_data, build_loader
+from train_reco_start import build_fusion_optimizer, start_from_readout
 
 AT_LEAST = {
     "embed_batch_size": 1,
@@ -26,7 +27,7 @@ AT_LEAST = {
     "num_workers": 0,
     "weight_decay": 0,
 }
-ABOVE_ZERO = ("num_epochs", "learning_rate", "max_grad_norm")
+ABOVE_ZERO = ("num_epochs", "learning_rate", "readout_learning_rate", "max_grad_norm")
 BELOW_ONE = ("validation_share", "neighbor_dropout", "warmup_ratio")
 # The configuration's fields that a flag may set.
 MODEL_FLAGS = ("num_neighbors", "refine_image", "refine_text", "fusion_num_heads", "fusion_hidden_dim")
@@ -70,7 +71,7 @@ def start_run(args) -> Run:
     from accelerate.utils import set_seed
 
     from hf_cloob.training.checkpointing import TrainState
-    from hf_cloob.training.optimization import build_optimizer, build_schedule
+    from hf_cloob.training.optimization import build_schedule
     from hf_cloob.training.run_log import RunLog
 
     output_dir = Path(args.output_dir)
@@ -82,13 +83,15 @@ def start_run(args) -> Run:
     accelerator.wait_for_everyone()
     set_seed(args.seed)
 
-    processor, model = load_processor(args.model_name_or_path), load_model(args)
+    processor, (model, is_new) = load_processor(args.model_name_or_path), load_model(args)
     model.to(accelerator.device)
     data = build_data(args, model, processor, accelerator)
     batch_size = settle_batch_size(args.batch_size, data.train_keys, accelerator)
     num_steps = args.max_train_steps or max(1, round(args.num_epochs * len(data.train_rows) / batch_size))
 
-    optimizer = build_optimizer(model, args.learning_rate, args.weight_decay)
+    if is_new and args.fit_readout and model.config.num_neighbors and not args.resume_from_checkpoint:
+        start_from_readout(model, data, args.seed)
+    optimizer = build_fusion_optimizer(model, args)
     schedule = build_schedule(optimizer, args.lr_scheduler, num_steps, int(args.warmup_ratio * num_steps))
     bare_model = model
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -169,7 +172,7 @@ def start_afresh(args, output_dir: Path) -> None:
 
 
 def load_model(args):
-    """The model in float32: new fusion layers on a base, or those of a RECO checkpoint."""
+    """The model in float32 and whether its fusion layers are new, on a base, or those of a RECO checkpoint."""
     import torch
     from transformers import PreTrainedConfig
 
@@ -179,14 +182,14 @@ def load_model(args):
     fields = {name: value for name, value in flags.items() if value is not None}
     with user_errors(f"model_name_or_path {checkpoint!r}:"):
         if PreTrainedConfig.get_config_dict(checkpoint)[0].get("model_type") != "reco":
-            return RecoForZeroShot.from_base(checkpoint, **fields)
+            return RecoForZeroShot.from_base(checkpoint, **fields), True
         model = RecoForZeroShot.from_pretrained(checkpoint, load_memory=False, dtype=torch.float32)
     for name, value in fields.items():
         if name.startswith("fusion_") and value != getattr(model.config, name):
             raise UserError(f"{name}={value} contradicts {checkpoint}, whose is {getattr(model.config, name)}")
         setattr(model.config, name, value)
     model.config.check_fields()
-    return model
+    return model, False
 
 
 def settle_batch_size(batch_size: int, keys: list[tuple[str, ...]], accelerator) -> int:

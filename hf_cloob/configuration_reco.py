@@ -16,6 +16,8 @@ MEMORY_DTYPES = ("float16",)
 # As in CLIP: attention heads of 64 dimensions, a hidden layer four times as wide.
 HEAD_DIM = 64
 HIDDEN_FACTOR = 4
+# A threshold so far below every cosine that the null entry gets a weight of exactly 0, at every scale above 0.1.
+NO_NULL_ENTRY = -1e4
 
 
 @strict
@@ -34,6 +36,8 @@ class RecoConfig(PreTrainedConfig):
         readout_weight_init_value: a of the fusion layers' Hopfield readout before training. 0, the default, leaves
             embeddings as they are; with a > 0 an untrained model is the training-free readout.
         readout_scale_init_value: its inverse temperature b before training.
+        readout_null_score_init_value: s_0 of its null entry before training, the cosine below which neighbors count as
+            not found. The default, far below every cosine, switches the null entry off.
         memory_size: entries of the memory saved beside the weights, None if there is none. `save_pretrained` sets it.
         memory_dtype: number format of that memory on disk, "float16".
         memory_fingerprint: fingerprint of the base encoder; another encoder's memory is refused.
@@ -56,6 +60,7 @@ class RecoConfig(PreTrainedConfig):
     fusion_hidden_dim: int | None = None
     readout_weight_init_value: float = 0.0
     readout_scale_init_value: float = 20.0
+    readout_null_score_init_value: float = NO_NULL_ENTRY
     memory_size: int | None = None
     memory_dtype: str = "float16"
     memory_fingerprint: str | None = None
@@ -115,10 +120,9 @@ class RecoConfig(PreTrainedConfig):
             )
         if self.fusion_hidden_dim < 1:
             raise ValueError(f"fusion_hidden_dim must be at least 1, got {self.fusion_hidden_dim}.")
-        if not math.isfinite(self.readout_weight_init_value):
-            raise ValueError(
-                f"readout_weight_init_value must be a finite number, got {self.readout_weight_init_value}."
-            )
+        for name in ("readout_weight_init_value", "readout_null_score_init_value"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be a finite number, got {getattr(self, name)}.")
         if not 0 < self.readout_scale_init_value < math.inf:
             raise ValueError(
                 f"readout_scale_init_value must be a finite number above 0, got {self.readout_scale_init_value}."

@@ -68,7 +68,11 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
         config.base_config._name_or_path = ""
         self.base = base
         sizes = config.projection_dim, config.fusion_num_heads, config.fusion_hidden_dim
-        readout = config.readout_weight_init_value, config.readout_scale_init_value
+        readout = (
+            config.readout_weight_init_value,
+            config.readout_scale_init_value,
+            config.readout_null_score_init_value,
+        )
         self.image_fusion = RecoFusion(*sizes, *readout)
         self.text_fusion = RecoFusion(*sizes, *readout)
         # A plain attribute: no part of the state_dict, of casts, of checkpoints or of what processes exchange.
@@ -81,7 +85,8 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
         # Of the base nothing comes here.
         if isinstance(module, ZeroInitLinear):
             init.zeros_(module.weight)
-            init.zeros_(module.bias)
+            if module.bias is not None:
+                init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=module.in_features**-0.5)
             init.zeros_(module.bias)
@@ -89,9 +94,8 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
         elif isinstance(module, RecoFusion):
-            weight, log_scale = module.readout_init
-            init.constant_(module.readout_weight, weight)
-            init.constant_(module.readout_log_scale, log_scale)
+            for parameter, value in zip(module.readout_parameters(), module.readout_init, strict=True):
+                init.constant_(parameter, value)
 
     def freeze_base(self) -> None:
         """No gradients for the base, and evaluation mode."""
@@ -206,7 +210,7 @@ class RecoForZeroShot(RecoCheckpointMixin, PreTrainedModel):
             text_neighbor_embeds: (text_batch_size, num_neighbors, projection_dim), IMAGE embeddings of the entries
                 that the texts found.
             image_neighbor_scores: (image_batch_size, num_neighbors), the cosines by which image_neighbor_embeds were
-                found; without them the readout weighs neighbors alike.
+                found; without them the readout weighs neighbors alike, without its null entry.
             text_neighbor_scores: (text_batch_size, num_neighbors), the same for text_neighbor_embeds.
             exclude_ids: (batch_size,) or (batch_size, e), entries that neither image i nor text i may find, -1 for
                 none. A training pair's own entry, and near-duplicates of it, must be among them.

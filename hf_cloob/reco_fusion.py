@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .configuration_reco import NO_NULL_ENTRY
+
 
 class ZeroInitLinear(nn.Linear):
     """A linear layer that starts at zero."""
@@ -15,20 +17,26 @@ class ZeroInitLinear(nn.Linear):
     def reset_parameters(self) -> None:
         """Set weight and bias to zero."""
         nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
 
 class RecoFusion(nn.Module):
     """A Hopfield readout and one pre-norm transformer encoder layer over [query; neighbors], read out at the query.
 
-        g = x + a sum_m softmax_m(b s_m) y_m
+        g = x + a sum_m w_m (y_m + U y_m),   w_m = exp(b s_m) / (exp(b s_0) + sum_j exp(b s_j))
         h = g + W_o Attention(LN(x); LN([x; y_1 ... y_k]))
         phi(x, {y_m}) = l2norm( h + W_2 gelu(W_1 LN'(h)) )
 
-    The scores s_m are the similarities by which the neighbors were found, which their values alone do not tell. Two
-    learned numbers, a and b, make the readout: with W_o = W_2 = 0, as at first, the layer is the training-free readout
-    of a modern Hopfield network; with a = 0 too, the default, phi(x, .) = x. The neighbors' order does not matter.
-    Only the query's output is read, so only its attention is computed.
+    The scores s_m are the similarities by which the neighbors were found, which their values alone do not tell. Three
+    learned numbers, a, b and s_0, and the matrix U make the readout: with U = W_o = W_2 = 0, as at first, the layer is
+    the training-free readout of a modern Hopfield network; with a = 0 too, the default, phi(x, .) = x. U sees nothing
+    but what was found, so it cannot learn the training pairs by heart as the rest of the layer can.
+
+    The null entry, whose value is zero and whose score is s_0 for every query, is a threshold: where all neighbors lie
+    below it, nothing was found and the readout leaves the query as it is. The default, far below every cosine,
+    switches it off. The neighbors' order does not matter. Only the query's output is read, so only its attention is
+    computed.
 
     Args:
         embed_dim: projection_dim of the base.
@@ -36,10 +44,11 @@ class RecoFusion(nn.Module):
         hidden_dim: width of the hidden layer.
         readout_weight: a at first.
         readout_scale: b at first, an inverse temperature.
+        readout_null_score: s_0 at first, a cosine.
 
     Source: Iscen et al. 2024 (RECO, arXiv 2306.07196), section 3: a single transformer layer, one for each modality;
     readout: Ramsauer et al. 2021 (arXiv 2008.02217), equation 3. Ours, where RECO's paper does not say: the readout,
-    pre-norm, and output projections that start at zero.
+    its null entry and U, pre-norm, and output projections that start at zero.
     """
 
     def __init__(
@@ -49,14 +58,17 @@ class RecoFusion(nn.Module):
         hidden_dim: int,
         readout_weight: float = 0.0,
         readout_scale: float = 20.0,
+        readout_null_score: float = NO_NULL_ENTRY,
     ):
         super().__init__()
         self.num_heads = num_heads
-        self.readout_init = readout_weight, math.log(readout_scale)
+        self.readout_init = readout_weight, math.log(readout_scale), readout_null_score
         # Of shape (1,): FSDP cannot shard parameters of no dimension.
         self.readout_weight = nn.Parameter(torch.empty(1))
         self.readout_log_scale = nn.Parameter(torch.empty(1))
+        self.readout_null_score = nn.Parameter(torch.empty(1))
         self.reset_readout()
+        self.readout_proj = ZeroInitLinear(embed_dim, embed_dim, bias=False)
         self.attention_norm = nn.LayerNorm(embed_dim)
         self.q_proj = nn.Linear(embed_dim, embed_dim)
         self.k_proj = nn.Linear(embed_dim, embed_dim)
@@ -66,9 +78,13 @@ class RecoFusion(nn.Module):
         self.fc1 = nn.Linear(embed_dim, hidden_dim)
         self.fc2 = ZeroInitLinear(hidden_dim, embed_dim)
 
+    def readout_parameters(self) -> tuple[nn.Parameter, nn.Parameter, nn.Parameter]:
+        """a, log b and s_0."""
+        return self.readout_weight, self.readout_log_scale, self.readout_null_score
+
     def reset_readout(self) -> None:
-        """Set a and b to what they were made with."""
-        for parameter, value in zip((self.readout_weight, self.readout_log_scale), self.readout_init, strict=True):
+        """Set a, b and s_0 to what they were made with."""
+        for parameter, value in zip(self.readout_parameters(), self.readout_init, strict=True):
             nn.init.constant_(parameter, value)
 
     def forward(
@@ -81,7 +97,7 @@ class RecoFusion(nn.Module):
             neighbor_embeds: (batch_size, num_neighbors, projection_dim) values y_m of the other modality,
                 L2-normalized. A row of zeros is a missing neighbor and takes no part; num_neighbors may be 0.
             neighbor_scores: (batch_size, num_neighbors) cosines s_m of the queries and the neighbors' keys; without
-                them the readout weighs all neighbors alike.
+                them the readout weighs all neighbors alike, and its null entry takes no part.
 
         Returns:
             (batch_size, projection_dim), L2-normalized, in at least float32.
@@ -121,13 +137,21 @@ class RecoFusion(nn.Module):
         return F.normalize(states + update, dim=-1)
 
     def _readout(self, values: torch.Tensor, scores: torch.Tensor | None, present: torch.Tensor) -> torch.Tensor:
-        """a sum_m softmax_m(b s_m) y_m over the neighbors that are present, (batch_size, embed_dim)."""
-        scores = values.new_zeros(present.shape) if scores is None else scores.to(values.dtype)
+        """a sum_m w_m (y_m + U y_m) over the neighbors that are present, (batch_size, embed_dim)."""
+        null_score = self.readout_null_score.to(values.dtype)
+        if scores is None:
+            # A threshold has nothing to compare; it stays in the graph, as DistributedDataParallel wants.
+            scores, null_score = values.new_zeros(present.shape), 0 * null_score + NO_NULL_ENTRY
         # A missing neighbor's score may be -inf, whose product with a gradient of zero would not be a number.
-        logits = self.readout_log_scale.to(values.dtype).exp() * scores.masked_fill(~present, 0)
-        # The smallest finite number and not -inf: a query without any neighbor gets a finite softmax, times zero.
-        weights = logits.masked_fill(~present, torch.finfo(logits.dtype).min).softmax(dim=1) * present
-        return self.readout_weight.to(values.dtype) * torch.einsum("nk,nkd->nd", weights, values)
+        scores = torch.cat(
+            [null_score.expand(len(values), 1), scores.to(values.dtype).masked_fill(~present, 0)], dim=1
+        )
+        logits = self.readout_log_scale.to(values.dtype).exp() * scores
+        missing = F.pad(~present, (1, 0))
+        weights = logits.masked_fill(missing, float("-inf")).softmax(dim=1)[:, 1:]
+        mixed = torch.einsum("nk,nkd->nd", weights, values)
+        mixed = mixed + self.readout_proj(mixed.to(self.readout_proj.weight.dtype))
+        return self.readout_weight.to(values.dtype) * mixed
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
         """(batch_size, num_tokens, embed_dim) -> (batch_size, num_heads, num_tokens, head_dim)."""

@@ -25,12 +25,20 @@ def layer_norm(layer: nn.LayerNorm, vector: torch.Tensor) -> torch.Tensor:
     return layer.weight.double() * centered / torch.sqrt((centered**2).mean() + layer.eps) + layer.bias.double()
 
 
-def readout(layer, neighbors: Rows, scores: list) -> torch.Tensor:
-    """a sum_m softmax_m(b s_m) y_m; without scores, a times the neighbors' mean."""
-    logits = [layer.readout_log_scale.double().exp() * score for score in scores]
-    total = log_sum_exp(logits)
-    mixed = sum(torch.exp(logit - total) * value for logit, value in zip(logits, neighbors, strict=True))
-    return layer.readout_weight.double() * mixed
+def readout(layer, neighbors: Rows, scores: list | None) -> torch.Tensor:
+    """a (1 + U) sum_m exp(b s_m) y_m / (exp(b s_0) + sum_j exp(b s_j)); without scores, of the neighbors' mean."""
+    scale, zero = layer.readout_log_scale.double().exp(), torch.zeros((), dtype=torch.float64)
+    if scores is None:
+        shares = [zero + 1 / len(neighbors)] * len(neighbors)
+    else:
+        logits = [scale * score for score in scores]
+        total = log_sum_exp(
+            [scale * layer.readout_null_score.double().reshape(()), *(logit.reshape(()) for logit in logits)]
+        )
+        shares = [torch.exp(logit - total) for logit in logits]
+    mixed = sum(share * value for share, value in zip(shares, neighbors, strict=True))
+    projected = torch.stack([dot(row, mixed) for row in layer.readout_proj.weight.double()])
+    return layer.readout_weight.double() * (mixed + projected)
 
 
 def fusion(layer, query: torch.Tensor, neighbors: Rows, scores: list | None = None) -> torch.Tensor:
@@ -50,8 +58,7 @@ def fusion(layer, query: torch.Tensor, neighbors: Rows, scores: list | None = No
         heads.append(sum(torch.exp(logit - total) * value[part] for logit, value in zip(logits, values, strict=True)))
     state = query + linear(layer.out_proj, torch.cat(heads))
     if neighbors:
-        zeros = [torch.zeros((), dtype=torch.float64)] * len(neighbors)
-        state = state + readout(layer, neighbors, zeros if scores is None else scores)
+        state = state + readout(layer, neighbors, scores)
     hidden = linear(layer.fc1, layer_norm(layer.mlp_norm, state))
     state = state + linear(layer.fc2, hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2)
     return state / torch.sqrt(dot(state, state))

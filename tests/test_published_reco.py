@@ -66,7 +66,8 @@ def published(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("published")
     paths = {family: folder / f"reco_{family}" for family in FAMILIES}
     for family, path in paths.items():
-        model = stir(RecoForZeroShot.from_base(save_base(family, folder), num_neighbors=3))
+        readout = {"readout_weight_init_value": 1.0, "readout_null_score_init_value": 0.2}
+        model = stir(RecoForZeroShot.from_base(save_base(family, folder), num_neighbors=3, **readout))
         model.set_memory(random_memory(40, model.config.projection_dim))
         model.save_pretrained(path, save_memory=True)
         tiny_base_processor(family).save_pretrained(path)

@@ -9,11 +9,12 @@ from reference import rows
 from tiny_reco import unit_rows
 
 from hf_cloob import RecoFusion
+from hf_cloob.configuration_reco import NO_NULL_ENTRY
 
 
-def layer(num_heads: int = 2, stirred: bool = True) -> RecoFusion:
+def layer(num_heads: int = 2, stirred: bool = True, null_score: float = 0.4) -> RecoFusion:
     torch.manual_seed(3)
-    fusion = RecoFusion(8, num_heads, 12)
+    fusion = RecoFusion(8, num_heads, 12, readout_null_score=null_score)
     if stirred:
         with torch.no_grad():
             for parameter in fusion.parameters():
@@ -33,8 +34,10 @@ def scores_of(batch_size: int, k: int) -> torch.Tensor:
 @pytest.mark.parametrize("num_heads", [1, 2, 4])
 @pytest.mark.parametrize("k", [0, 1, 3])
 @pytest.mark.parametrize("scored", [True, False])
-def test_values_and_gradients_are_those_of_the_loops(num_heads, k, scored):
-    fusion, queries, neighbors = layer(num_heads).double(), unit_rows(3, 8).double(), neighbors_of(3, k).double()
+@pytest.mark.parametrize("null_score", [0.4, NO_NULL_ENTRY])
+def test_values_and_gradients_are_those_of_the_loops(num_heads, k, scored, null_score):
+    fusion = layer(num_heads, null_score=null_score).double()
+    queries, neighbors = unit_rows(3, 8).double(), neighbors_of(3, k).double()
     scores = scores_of(3, k) if scored else None
     leaves = [queries.requires_grad_(), neighbors.requires_grad_(), *fusion.parameters()]
     refined = fusion(queries, neighbors, scores)
@@ -73,6 +76,68 @@ def test_with_a_readout_a_new_layer_is_the_hopfield_readout():
     torch.testing.assert_close(fusion(queries, neighbors, scores), expected)
     without_neighbors = fusion(queries, torch.zeros_like(neighbors), scores)
     torch.testing.assert_close(without_neighbors, queries, rtol=0, atol=1e-7)
+
+
+def readout_layer(null_score: float) -> RecoFusion:
+    return RecoFusion(8, 2, 12, 1.5, 7.0, null_score).double()
+
+
+def test_a_null_entry_far_below_every_cosine_is_no_null_entry():
+    queries, neighbors, scores = unit_rows(4, 8).double(), neighbors_of(4, 3).double(), scores_of(4, 3)
+    mixed = torch.einsum("nk,nkd->nd", torch.softmax(7.0 * scores, dim=1), neighbors)
+    expected = torch.nn.functional.normalize(queries + 1.5 * mixed, dim=1)
+    off, low = (readout_layer(null_score)(queries, neighbors, scores) for null_score in (NO_NULL_ENTRY, -10.0))
+    torch.testing.assert_close(off, expected, rtol=0, atol=1e-7)
+    assert torch.equal(off, low)
+
+
+def test_a_null_entry_far_above_every_cosine_leaves_the_query():
+    queries, neighbors, scores = unit_rows(4, 8).double(), neighbors_of(4, 3).double(), scores_of(4, 3)
+    torch.testing.assert_close(readout_layer(10.0)(queries, neighbors, scores), queries, rtol=0, atol=1e-7)
+
+
+def test_only_neighbors_above_the_null_entry_are_read():
+    fusion = RecoFusion(8, 2, 12, 2.0, 200.0, 0.6)
+    queries, neighbors = unit_rows(2, 8), neighbors_of(2, 2)
+    refined = fusion(queries, neighbors, torch.tensor([[0.8, 0.4], [0.4, 0.3]]))
+    found = torch.nn.functional.normalize(queries[0] + 2.0 * neighbors[0, 0], dim=0)
+    torch.testing.assert_close(refined, torch.stack([found, queries[1]]))
+
+
+def test_without_scores_the_null_entry_takes_no_part_and_stays_in_the_graph():
+    fusion, queries, neighbors = RecoFusion(8, 2, 12, 2.0, 20.0, 0.6), unit_rows(4, 8), neighbors_of(4, 3)
+    expected = torch.nn.functional.normalize(queries + 2.0 * neighbors.mean(dim=1), dim=1)
+    refined = fusion(queries, neighbors)
+    torch.testing.assert_close(refined, expected)
+    refined.sum().backward()
+    assert fusion.readout_null_score.grad == 0
+
+
+def test_a_null_entry_that_is_off_stays_off_and_one_that_is_on_learns():
+    for null_score, learns in ((NO_NULL_ENTRY, False), (0.6, True)):
+        fusion = RecoFusion(8, 2, 12, 2.0, 20.0, null_score)
+        fusion(unit_rows(4, 8), neighbors_of(4, 3), scores_of(4, 3))[:, 0].sum().backward()
+        assert bool(fusion.readout_null_score.grad != 0) == learns
+        assert fusion.readout_weight.grad != 0 and fusion.readout_log_scale.grad != 0
+
+
+def test_the_matrix_of_the_readout_sees_what_was_found_and_nothing_else():
+    fusion, queries, neighbors, scores = (
+        readout_layer(0.6),
+        unit_rows(4, 8).double(),
+        neighbors_of(4, 3).double(),
+        scores_of(4, 3),
+    )
+    before = fusion(queries, neighbors, scores)
+    with torch.no_grad():
+        fusion.readout_proj.weight.add_(torch.eye(8))
+        fusion.readout_weight.mul_(0.5)
+    # 1 + U is 2 here, and the weight half of what it was.
+    torch.testing.assert_close(fusion(queries, neighbors, scores), before)
+    alone = fusion(queries, torch.zeros_like(neighbors), scores)
+    torch.testing.assert_close(alone, queries, rtol=0, atol=1e-7)
+    fusion(queries, neighbors, scores)[:, 0].sum().backward()
+    assert fusion.readout_proj.weight.grad.abs().max() > 0
 
 
 def test_the_order_of_neighbors_does_not_matter():

@@ -78,6 +78,8 @@ def stir(model: RecoForZeroShot, seed: int = 7) -> RecoForZeroShot:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for fusion in (model.image_fusion, model.text_fusion):
+            # From far below every cosine no gradient would move it.
+            fusion.readout_null_score.fill_(0.2)
             for parameter in fusion.parameters():
                 parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator).to(parameter))
     return model

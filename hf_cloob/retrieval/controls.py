@@ -3,13 +3,12 @@
 """What a memory gives without training: the controls that a claim about a trained fusion layer has to beat.
 
 All take a [`Lookup`], what images and classes found in a memory, and return scores of images and classes. Whatever
-numbers a control has are chosen by `fit_control` on labeled images that no figure is reported on.
+numbers a control has are chosen by `control_fitting` on labeled images that no figure is reported on.
 """
 
 import itertools
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,9 +17,6 @@ from torch.nn import functional as F
 from ..reco_memory import RecoMemory, RecoNeighbors
 
 SIDES = ("image", "text", "both")
-NUM_NEIGHBORS = (5, 10, 20)
-WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-SCALES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 
 
 class Lookup(NamedTuple):
@@ -44,29 +40,32 @@ class Lookup(NamedTuple):
         return self._replace(image_embeds=self.image_embeds[rows], image_neighbors=found)
 
 
-class Fitted(NamedTuple):
-    """Settings that classify a selection set best, and their accuracy on it."""
+class SideReadout(NamedTuple):
+    """The numbers of one side's Hopfield readout.
 
-    settings: dict
-    accuracy: float
+    Args:
+        weight: a.
+        scale: b, an inverse temperature.
+        null_score: s_0, the cosine of the null entry; None for none.
+    """
+
+    weight: float
+    scale: float
+    null_score: float | None = None
 
 
 class Readout(NamedTuple):
-    """A fitted Hopfield readout.
+    """A Hopfield readout.
 
     Args:
-        side: what is refined: "image", "text" or "both".
         k: neighbors.
-        weight: a.
-        scale: b.
-        accuracy: on the selection set.
+        image: how images are refined; None leaves them as they are.
+        text: how class prompts are refined; None leaves them as they are.
     """
 
-    side: str
     k: int
-    weight: float
-    scale: float
-    accuracy: float
+    image: SideReadout | None
+    text: SideReadout | None
 
 
 def look_up(image_embeds: torch.Tensor, class_embeds: torch.Tensor, memory: RecoMemory, k: int) -> Lookup:
@@ -97,36 +96,42 @@ def base_scores(lookup: Lookup) -> torch.Tensor:
     return lookup.image_embeds @ lookup.class_embeds.T
 
 
-def hopfield_scores(lookup: Lookup, side: str, k: int, weight: float, scale: float) -> torch.Tensor:
+def hopfield_scores(
+    lookup: Lookup, k: int, image: Sequence | None = None, text: Sequence | None = None
+) -> torch.Tensor:
     """The untrained readout of a modern Hopfield network, (n, num_classes).
 
-        x' = l2norm(x + a sum_m softmax_m(b <x, x_m>) y_m)     and on the side of the texts alike, with image values
+        x' = l2norm(x + a sum_m w_m y_m),   w_m = exp(b <x, x_m>) / (exp(b s_0) + sum_j exp(b <x, x_j>))
+
+    and on the side of the texts alike, with image values. The null entry, of score s_0 and value zero, is a threshold:
+    queries that find nothing above it stay as they are.
 
     Args:
         lookup: with at least k neighbors.
-        side: "image", "text" or "both"; the other stays as it is.
         k: neighbors.
-        weight: a.
-        scale: b, an inverse temperature.
+        image: [`SideReadout`] or its numbers a, b and s_0, of the images; None leaves them as they are.
+        text: the same of the prompts.
 
     Raises:
-        ValueError: for another side, or more neighbors than were looked up.
+        ValueError: for more neighbors than were looked up.
 
-    Source: Ramsauer et al. 2021 (arXiv 2008.02217), equation 3, with a memory's keys and values.
+    Source: Ramsauer et al. 2021 (arXiv 2008.02217), equation 3, with a memory's keys and values. Ours: the null entry.
     """
-    if side not in SIDES:
-        raise ValueError(f"side must be one of {', '.join(SIDES)}, got {side!r}.")
     images, classes = lookup.image_embeds, lookup.class_embeds
-    if side != "text":
-        images = _readout(images, lookup.image_neighbors, k, weight, scale)
-    if side != "image":
-        classes = _readout(classes, lookup.class_neighbors, k, weight, scale)
+    if image is not None:
+        images = _readout(images, lookup.image_neighbors, k, SideReadout(*image))
+    if text is not None:
+        classes = _readout(classes, lookup.class_neighbors, k, SideReadout(*text))
     return images @ classes.T
 
 
 def mean_scores(lookup: Lookup, side: str, k: int, weight: float) -> torch.Tensor:
-    """The untrained mean of the neighbors, x' = l2norm(x + a mean_m y_m): `hopfield_scores` with b = 0."""
-    return hopfield_scores(lookup, side, k, weight, scale=0.0)
+    """The untrained mean of the neighbors, x' = l2norm(x + a mean_m y_m): `hopfield_scores` with b = 0.
+
+    Raises:
+        ValueError: for a side that is none of "image", "text" and "both".
+    """
+    return hopfield_scores(lookup, k, **on_sides(side, SideReadout(weight, 0.0)))
 
 
 def vote_scores(lookup: Lookup, k: int, scale: float) -> torch.Tensor:
@@ -200,69 +205,15 @@ def accuracy(scores: torch.Tensor, labels: torch.Tensor, class_groups: torch.Ten
     return (predicted == labels).double().mean().item()
 
 
-def fit_control(
-    control: Callable[..., torch.Tensor],
-    lookup: Lookup,
-    labels: torch.Tensor,
-    grid: Mapping[str, Sequence],
-    class_groups: torch.Tensor | None = None,
-) -> Fitted:
-    """The settings of a grid with which a control classifies a selection set best; of equal ones the first.
+def on_sides(side: str, value) -> dict:
+    """The value for each side that is meant: {"image": value}, {"text": value} or both.
 
-    Args:
-        control: one of the functions above, called with the lookup and one value of each row of the grid.
-        lookup: of the selection set.
-        labels: (n,) as in `accuracy`.
-        grid: argument -> values to try.
-        class_groups: as in `accuracy`.
+    Raises:
+        ValueError: for another side.
     """
-    best = None
-    for values in itertools.product(*grid.values()):
-        settings = dict(zip(grid, values, strict=True))
-        right = accuracy(control(lookup, **settings), labels, class_groups)
-        if best is None or right > best.accuracy:
-            best = Fitted(settings, right)
-    return best
-
-
-def fit_readout(
-    image_embeds: torch.Tensor,
-    class_embeds: torch.Tensor,
-    labels: torch.Tensor,
-    memory: RecoMemory,
-    sides: Sequence[str] = SIDES,
-    class_groups: torch.Tensor | None = None,
-) -> Readout:
-    """The best Hopfield readout on a labeled selection set, over the grids of this module.
-
-    Args:
-        image_embeds: (n, projection_dim) of the memory's encoder, L2-normalized.
-        class_embeds: (num_classes, projection_dim), L2-normalized.
-        labels: (n,) as in `accuracy`.
-        memory: what is searched.
-        sides: sides to try.
-        class_groups: as in `accuracy`.
-    """
-    lookup = look_up(image_embeds, class_embeds, memory, max(NUM_NEIGHBORS))
-    grid = {"side": sides, "k": NUM_NEIGHBORS, "weight": WEIGHTS, "scale": SCALES}
-    fitted = fit_control(hopfield_scores, lookup, labels, grid, class_groups)
-    return Readout(**fitted.settings, accuracy=fitted.accuracy)
-
-
-@torch.no_grad()
-def set_readout(model, readout: Readout) -> None:
-    """Give a `RecoForZeroShot` a readout; if its fusion layers are untrained, it then computes `hopfield_scores`.
-
-    On the side that is not refined the weight is 0, so that it starts as the base and can still be trained.
-
-    Args:
-        model: its `num_neighbors` and the readout parameters of both fusion layers are set.
-        readout: from `fit_readout`.
-    """
-    model.config.num_neighbors = readout.k
-    for side, fusion in (("image", model.image_fusion), ("text", model.text_fusion)):
-        fusion.readout_weight.fill_(readout.weight if readout.side in (side, "both") else 0.0)
-        fusion.readout_log_scale.fill_(math.log(readout.scale))
+    if side not in SIDES:
+        raise ValueError(f"side must be one of {', '.join(SIDES)}, got {side!r}.")
+    return {name: value for name in ("image", "text") if side in (name, "both")}
 
 
 def _nearest(neighbors: RecoNeighbors, k: int) -> RecoNeighbors:
@@ -271,12 +222,15 @@ def _nearest(neighbors: RecoNeighbors, k: int) -> RecoNeighbors:
     return RecoNeighbors(*(part[:, :k] for part in neighbors))
 
 
-def _readout(embeds: torch.Tensor, neighbors: RecoNeighbors, k: int, weight: float, scale: float) -> torch.Tensor:
+def _readout(embeds: torch.Tensor, neighbors: RecoNeighbors, k: int, side: SideReadout) -> torch.Tensor:
     neighbors = _nearest(neighbors, k)
     # A scale of 0 makes NaN of a missing neighbor's -inf.
-    logits = (scale * neighbors.scores).masked_fill(~neighbors.mask, float("-inf"))
-    values = torch.einsum("nk,nkd->nd", logits.softmax(dim=1), neighbors.embeds)
-    return F.normalize(embeds + weight * values, dim=-1)
+    logits = (side.scale * neighbors.scores).masked_fill(~neighbors.mask, float("-inf"))
+    if side.null_score is not None:
+        logits = F.pad(logits, (0, 1), value=side.scale * side.null_score)
+    weights = logits.softmax(dim=1)[:, : neighbors.scores.shape[1]]
+    values = torch.einsum("nk,nkd->nd", weights, neighbors.embeds)
+    return F.normalize(embeds + side.weight * values, dim=-1)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -12,11 +12,12 @@ import reco_study
 import torch
 from reco_study_effects import MEMORY_SIZES
 from reco_study_embeds import emoji_wordings
-from reco_study_fusion import build_fusion_optimizer
-from reco_study_methods import CONTROLS, view_of
+from reco_study_fusion import SPARE, in_both_states
+from reco_study_methods import CONTROLS, training_neighbors, view_of
 from reco_study_report import readout_share
-from reco_study_tasks import EMOJI, FLAG, ICON, build_task, part_of_memory, with_wrong_captions, without_asked_entities
+from reco_study_tasks import EMOJI, FLAG, ICON, build_task, part_of_memory, with_wrong_captions, without_entities
 from tiny_reco import save_base
+from train_reco_start import build_fusion_optimizer
 
 from hf_cloob import RecoForZeroShot
 from hf_cloob.data.emoji_protocol import in_selection_half
@@ -89,8 +90,8 @@ def test_a_study_writes_files_that_agree(finished):
     expected = (sum(reco) - sum(best)) / 2
     assert metrics["flags/in_memory/reco_minus_best_control_mean"] == pytest.approx(expected)
     for task in cif:
-        sides = [task["methods"][f"reco_refining_{side}"] for side in ("image", "text", "both")]
-        assert task["methods"]["reco"]["selection"] == max(figures["selection"] for figures in sides)
+        assert task["methods"]["reco"]["settings"]["side"] == "both"
+        assert task["methods"]["reco"]["settings"]["k"] == task["methods"]["hopfield_both"]["settings"]["k"]
         chosen = max(CONTROLS, key=lambda name: task["methods"][name]["selection"])
         assert task["best_control"] == chosen
         whole = task["effects"]["memory_size"][str(task["memory_entries"])]
@@ -153,11 +154,29 @@ def test_pairs_know_their_own_entries_and_show_nothing_that_is_reported(task):
         assert not any(in_selection_half(concept) for _, concept in reported)
 
 
-def test_without_the_asked_entities_nothing_else_is_missing(task):
-    reported = {entity for entity, chosen in zip(task.entities, task.selection.tolist(), strict=True) if not chosen}
-    removed = set(range(len(task.memory))) - set(without_asked_entities(task).ids.tolist())
-    assert removed == {row for row, entity in enumerate(task.entries.entities) if entity in reported}
-    assert removed
+def test_without_some_entities_nothing_else_is_missing(task):
+    for queries in (task.selection, ~task.selection):
+        asked = {entity for entity, chosen in zip(task.entities, queries.tolist(), strict=True) if chosen}
+        removed = set(range(len(task.memory))) - set(without_entities(task, queries).ids.tolist())
+        assert removed == {row for row, entity in enumerate(task.entries.entities) if entity in asked}
+        assert removed
+
+
+def test_every_pair_trains_with_what_it_shows_and_without(task):
+    neighbors = training_neighbors(study_arguments(), task)
+    assert neighbors.image_rows.shape[1] == 20 + SPARE
+    both = in_both_states(task, neighbors, 10)
+    for side in ("image", "text"):
+        rows, scores = getattr(both, f"{side}_rows"), getattr(both, f"{side}_scores")
+        whole, lacking = rows.chunk(2)
+        assert torch.equal(whole, getattr(neighbors, f"{side}_rows")[:, :10])
+        assert torch.equal(scores.chunk(2)[0], getattr(neighbors, f"{side}_scores")[:, :10])
+        assert torch.equal(lacking < 0, torch.isinf(scores.chunk(2)[1]))
+        own_in_whole = 0
+        for pair, entity in enumerate(task.pair_entities):
+            assert entity not in {task.entries.entities[row] for row in lacking[pair].tolist() if row >= 0}
+            own_in_whole += entity in {task.entries.entities[row] for row in whole[pair].tolist()}
+        assert own_in_whole > 0.1 * len(task.pairs)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
@@ -191,10 +210,9 @@ def test_the_readouts_have_a_learning_rate_of_their_own_and_nothing_is_left_out(
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(rates)
     trained = {name: rates.pop(id(weight)) for name, weight in model.named_parameters() if weight.requires_grad}
     assert not rates
-    assert {name: rate for name, rate in trained.items() if rate == 0.5}.keys() == {
-        f"{side}_fusion.readout_{number}" for side in ("image", "text") for number in ("weight", "log_scale")
-    }
-    assert {rate for rate in trained.values() if rate != 0.5} == {1e-4}
+    for part, rate in (("weight", 0.5), ("log_scale", 0.5), ("null_score", 0.5), ("proj.weight", 0.05)):
+        assert [trained.pop(f"{side}_fusion.readout_{part}") for side in ("image", "text")] == [rate, rate]
+    assert set(trained.values()) == {1e-4}
 
 
 def test_wordings_name_an_emoji_twice_where_it_has_two_names():
@@ -203,7 +221,7 @@ def test_wordings_name_an_emoji_twice_where_it_has_two_names():
 
 
 def test_the_readouts_share_is_of_the_gain_and_none_without_one():
-    methods = {"base": {0: 0.1, 1: 0.1}, "readout": {0: 0.5, 1: 0.7}, "reco": {0: 0.6, 1: 0.8}}
+    methods = {"base": {0: 0.1, 1: 0.1}, "hopfield_both": {0: 0.5, 1: 0.7}, "reco": {0: 0.6, 1: 0.8}}
     assert readout_share(methods) == pytest.approx(0.5 / 0.6)
     assert readout_share(methods | {"reco": {0: 0.1, 1: 0.1}}) is None
 

@@ -21,11 +21,13 @@ import train_reco_data
 from safetensors.torch import load_file
 from tiny_reco import save_base, stir, tiny_base_processor, unit_rows
 from torch.nn.functional import normalize
+from train_reco_start import start_from_readout
 from transformers import AutoModel, AutoProcessor, pipeline
 
-from hf_cloob import RecoForZeroShot, RecoMemory
+from hf_cloob import RecoForZeroShot, RecoFusion, RecoMemory
 from hf_cloob.data.pairs import normalize_caption
 from hf_cloob.data.sources import load_pairs
+from hf_cloob.retrieval.training_neighbors import find_training_neighbors
 from hf_cloob.training.run_log import read_log
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -146,7 +148,7 @@ def test_a_run_leaves_a_model_its_processor_memory_metrics_log_and_checkpoints(f
     assert all(isinstance(value, int | float) for value in figures.values())
 
 
-def test_the_log_begins_with_the_bases_figures_and_has_every_step_and_the_schedule(finished):
+def test_the_log_has_every_step_the_schedule_and_the_figures_of_the_start(finished):
     log, validation = training_log(finished), validation_log(finished)
     assert [record["step"] for record in log] == [1, 2, 3, 4, 5, 6]
     assert [record["step"] for record in validation] == [0, 3, 6]
@@ -159,8 +161,13 @@ def test_the_log_begins_with_the_bases_figures_and_has_every_step_and_the_schedu
     assert {name: figures[name] for name in last if name != "step"} == {
         name: value for name, value in last.items() if name != "step"
     }
-    base_figures = {name: figures[f"validation_base_{name}"] for name in ("mean_recall@1", "text_to_image_recall@1")}
-    assert {name: validation[0][f"validation_{name}"] for name in base_figures} == base_figures
+
+
+def test_without_a_fitted_readout_the_log_begins_with_the_bases_figures(train, tmp_path):
+    figures = train(tmp_path, fit_readout=False, max_train_steps=1)
+    names = ("mean_recall@1", "text_to_image_recall@1")
+    first = {name: validation_log(tmp_path)[0][f"validation_{name}"] for name in names}
+    assert first == {name: figures[f"validation_base_{name}"] for name in names}
 
 
 def test_checkpoints_hold_the_fusion_layers_and_not_the_base(finished):
@@ -220,21 +227,74 @@ def test_the_answer_is_never_among_a_pairs_neighbors(finished, memory_dir):
         assert not torch.isin(rows[[0, 100, 101, 102]], torch.tensor([0, 100, 101, 102])).any()
 
 
-def test_training_learns_to_read_a_memory_that_knows_what_the_base_does_not(train, tmp_path):
+def memory_of_things(things: int, entries: int, first_seed: int = 1) -> RecoMemory:
     """Images and texts of a thing lie anywhere, so the base can only guess; other entries of the thing tell."""
-    things, entries = 100, 8
     sides = []
-    for seed in (1, 2):
+    for seed in (first_seed, first_seed + 1):
         centers = unit_rows(things, 16, seed).repeat_interleave(entries, dim=0)
         sides.append(normalize(centers + 0.4 * unit_rows(len(centers), 16, seed + 10), dim=1))
     captions = [f"thing {row // entries}, drawing {row % entries}" for row in range(things * entries)]
-    RecoMemory(*sides, captions=captions).save_pretrained(tmp_path / "memory")
-    changes = {"num_neighbors": 7, "batch_size": 400, "max_train_steps": 60, "learning_rate": 0.003}
+    return RecoMemory(*sides, captions=captions)
+
+
+def test_training_learns_to_read_a_memory_that_knows_what_the_base_does_not(train, tmp_path):
+    memory_of_things(100, 8).save_pretrained(tmp_path / "memory")
+    changes = {
+        "num_neighbors": 7,
+        "batch_size": 400,
+        "max_train_steps": 60,
+        "learning_rate": 0.003,
+        "fit_readout": False,
+    }
     figures = train(tmp_path / "out", memory_dir=tmp_path / "memory", **changes)
     chance = 1 / figures["validation_pairs"]
     assert figures["validation_base_mean_recall@1"] < 4 * chance < 0.05
     assert figures["validation_mean_recall@1"] > 0.15
     assert figures["validation_refined_loss"] < 0.5 * validation_log(tmp_path / "out")[0]["validation_refined_loss"]
+
+
+def test_a_new_fusion_starts_from_a_readout_that_knows_what_the_memory_knows(train, tmp_path):
+    memory_of_things(100, 8).save_pretrained(tmp_path / "memory")
+    changes = {"num_neighbors": 7, "memory_dir": tmp_path / "memory", "max_train_steps": 1, "learning_rate": 1e-9}
+    figures = train(tmp_path / "out", readout_learning_rate=1e-9, **changes)
+    assert figures["validation_mean_recall@1"] > 2 * figures["validation_base_mean_recall@1"] > 0
+    again = train(tmp_path / "again", model_name_or_path=tmp_path / "out", readout_learning_rate=1e-9, **changes)
+    assert again["validation_loss"] == pytest.approx(figures["validation_loss"], rel=1e-4), "a RECO checkpoint stays"
+
+
+def test_pairs_that_are_held_out_do_not_decide_where_training_starts():
+    memory = memory_of_things(60, 5)
+    found = find_training_neighbors(memory, memory.image_embeds, memory.text_embeds, 4, memory.ids)
+    captions = memory.captions_of(memory.ids)
+    starts = []
+    for change in (False, True):
+        images = memory.image_embeds.clone()
+        images[200:] = images[200:].flip(0) if change else images[200:]
+        pairs = RecoMemory(images, memory.text_embeds, captions=captions)
+        data = train_reco_data.RecoData(memory, pairs, found, captions, list(range(200)), list(range(200, 300)))
+        model = SimpleNamespace(
+            config=SimpleNamespace(num_neighbors=4),
+            image_fusion=RecoFusion(16, 2, 8),
+            text_fusion=RecoFusion(16, 2, 8),
+        )
+        start_from_readout(model, data, seed=0)
+        fusions = (model.image_fusion, model.text_fusion)
+        starts.append([number.item() for fusion in fusions for number in fusion.readout_parameters()])
+    assert starts[0] == starts[1] and starts[0][0] > 0
+
+
+def test_readouts_learn_at_a_rate_of_their_own(train, tmp_path):
+    def numbers(folder: Path) -> torch.Tensor:
+        weights = load_file(folder / "model.safetensors")
+        return torch.cat([weights[name].flatten() for name in sorted(weights) if "fusion.readout" in name])
+
+    train(tmp_path / "fixed", learning_rate=1e-9, readout_learning_rate=1e-9)
+    train(tmp_path / "fast", learning_rate=1e-9, readout_learning_rate=0.1)
+    assert (numbers(tmp_path / "fast") - numbers(tmp_path / "fixed")).abs().max() > 0.05
+    moved = [
+        load_file(tmp_path / name / "model.safetensors")["image_fusion.q_proj.weight"] for name in ("fixed", "fast")
+    ]
+    torch.testing.assert_close(*moved, rtol=0, atol=1e-6)
 
 
 def test_pairs_of_a_folder_of_their_own_look_things_up_in_the_memory(train, base, memory_dir, pairs, tmp_path):
@@ -263,7 +323,8 @@ def test_a_dataset_looks_things_up_in_the_memory_that_is_given(train, pairs, tmp
 
 
 def test_training_goes_on_from_a_reco_checkpoint(train, finished, base, tmp_path):
-    figures = train(tmp_path / "out", model_name_or_path=finished, num_neighbors=None, learning_rate=1e-9)
+    still = {"learning_rate": 1e-9, "readout_learning_rate": 1e-9}
+    figures = train(tmp_path / "out", model_name_or_path=finished, num_neighbors=None, **still)
     # Its own k, its own weights, and the memory that the flags name.
     assert figures["num_neighbors"] == 3
     assert figures["validation_loss"] == pytest.approx(metrics(finished)["validation_loss"], rel=1e-3)

@@ -1,30 +1,25 @@
 # Copyright 2026 The hf_cloob authors. All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
-"""Every control against loops in double precision, and the fitted readout against an untrained model."""
+"""Every control against loops in double precision."""
 
 import math
 
 import pytest
 import torch
-from tiny_reco import random_memory, save_base, unit_rows
+from tiny_reco import random_memory, unit_rows
+from torch.nn import functional as F
 
-from hf_cloob import RecoForZeroShot
 from hf_cloob.retrieval.controls import (
-    NUM_NEIGHBORS,
-    SCALES,
-    WEIGHTS,
     accuracy,
     base_scores,
     cache_scores,
-    fit_control,
-    fit_readout,
     hopfield_scores,
     look_up,
     look_up_at_random,
     mean_scores,
     name_scores,
     named_entries,
-    set_readout,
+    on_sides,
     vote_scores,
 )
 
@@ -54,11 +49,12 @@ def nearest(query: list[float], keys: list[list[float]], k: int) -> list[int]:
     return sorted(range(len(keys)), key=lambda row: -dot(query, keys[row]))[:k]
 
 
-def readout(query, keys, values, k, weight, scale) -> list[float]:
+def readout(query, keys, values, k, weight, scale, null_score=None) -> list[float]:
     rows = nearest(query, keys, k)
     powers = [math.exp(scale * dot(query, keys[row])) for row in rows]
+    total = math.fsum(powers) + (0 if null_score is None else math.exp(scale * null_score))
     read = [
-        math.fsum(p * values[row][axis] for p, row in zip(powers, rows, strict=True)) / math.fsum(powers)
+        math.fsum(p * values[row][axis] for p, row in zip(powers, rows, strict=True)) / total
         for axis in range(len(query))
     ]
     return unit([x + weight * y for x, y in zip(query, read, strict=True)])
@@ -73,15 +69,28 @@ def close(found: torch.Tensor, expected: list[list[float]]) -> bool:
 
 
 @pytest.mark.parametrize("side", ["image", "text", "both"])
-@pytest.mark.parametrize(("k", "weight", "scale"), [(5, 0.25, 160.0), (20, 8.0, 5.0), (1, 2.0, 20.0)])
-def test_hopfield_scores_are_the_equation_on_the_sides_asked_for(side, k, weight, scale, lookup, memory):
+@pytest.mark.parametrize("numbers", [(0.25, 160.0), (8.0, 5.0, None), (2.0, 20.0, 0.4), (8.0, 80.0, 0.5)])
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_hopfield_scores_are_the_equation_on_the_sides_asked_for(side, k, numbers, lookup, memory):
     images, classes, keys, texts = in_double(*lookup[:2], memory.image_embeds, memory.text_embeds)
     if side != "text":
-        images = [readout(query, keys, texts, k, weight, scale) for query in images]
+        images = [readout(query, keys, texts, k, *numbers) for query in images]
     if side != "image":
-        classes = [readout(query, texts, keys, k, weight, scale) for query in classes]
+        classes = [readout(query, texts, keys, k, *numbers) for query in classes]
     expected = [[dot(image, prompt) for prompt in classes] for image in images]
-    assert close(hopfield_scores(lookup, side, k, weight, scale), expected)
+    assert close(hopfield_scores(lookup, k, **on_sides(side, numbers)), expected)
+
+
+def test_the_sides_have_numbers_of_their_own(lookup):
+    image, text = (2.0, 20.0, 0.4), (0.5, 40.0)
+    images = F.normalize(hopfield_scores(lookup._replace(class_embeds=torch.eye(DIM)), 5, image), dim=1)
+    classes = hopfield_scores(lookup._replace(image_embeds=torch.eye(DIM)), 5, text=text)
+    torch.testing.assert_close(hopfield_scores(lookup, 5, image, text), images @ classes)
+
+
+def test_a_null_entry_far_above_leaves_the_base_and_one_far_below_changes_nothing(lookup):
+    assert torch.equal(hopfield_scores(lookup, 5, (8.0, 40.0, -9.0)), hopfield_scores(lookup, 5, (8.0, 40.0)))
+    torch.testing.assert_close(hopfield_scores(lookup, 5, (8.0, 40.0, 9.0), (8.0, 40.0, 9.0)), base_scores(lookup))
 
 
 def test_the_mean_of_neighbors_weighs_all_alike(lookup, memory):
@@ -146,13 +155,13 @@ def test_random_neighbors_come_with_their_own_values_ids_and_cosines(memory):
 
 
 def test_no_neighbor_leaves_the_base_and_missing_ones_take_no_part(lookup):
-    for side in ("image", "text", "both"):
-        assert torch.allclose(hopfield_scores(lookup, side, 0, 8.0, 5.0), base_scores(lookup), atol=1e-6)
+    for numbers in ((8.0, 5.0), (8.0, 5.0, 0.5)):
+        assert torch.allclose(hopfield_scores(lookup, 0, numbers, numbers), base_scores(lookup), atol=1e-6)
     small = random_memory(3, DIM)
     exactly, more = look_up(*lookup[:2], small, 3), look_up(*lookup[:2], small, 5)
-    for scale in (0.0, 20.0):
-        few = hopfield_scores(exactly, "both", 3, 2.0, scale)
-        assert torch.equal(hopfield_scores(more, "both", 5, 2.0, scale), few)
+    for numbers in ((2.0, 0.0), (2.0, 20.0), (2.0, 20.0, 0.4)):
+        few = hopfield_scores(exactly, 3, numbers, numbers)
+        torch.testing.assert_close(hopfield_scores(more, 5, numbers, numbers), few)
     assert torch.allclose(vote_scores(more, 5, 20.0), vote_scores(exactly, 3, 20.0))
 
 
@@ -160,37 +169,10 @@ def test_more_neighbors_than_were_looked_up_and_unknown_sides_are_refused(lookup
     with pytest.raises(ValueError, match="k is 21, but only 20"):
         vote_scores(lookup, 21, 5.0)
     with pytest.raises(ValueError, match="side must be one of image, text, both, got 'images'"):
-        hopfield_scores(lookup, "images", 5, 1.0, 5.0)
+        mean_scores(lookup, "images", 5, 1.0)
 
 
 def test_a_class_of_the_same_group_is_right():
     scores = torch.tensor([[0.1, 0.9, 0.0], [0.2, 0.1, 0.7]])
     assert accuracy(scores, torch.tensor([0, 2])) == 0.5
     assert accuracy(scores, torch.tensor([0, 1]), class_groups=torch.tensor([0, 0, 1])) == 1.0
-
-
-def test_the_best_of_the_grid_is_taken_and_of_equal_ones_the_first(lookup):
-    labels = torch.arange(QUERIES) % CLASSES
-    grid = {"k": (5, 10, 20), "scale": (5.0, 40.0)}
-    right = {(k, scale): accuracy(vote_scores(lookup, k, scale), labels) for k in grid["k"] for scale in grid["scale"]}
-    fitted = fit_control(vote_scores, lookup, labels, grid)
-    assert fitted.accuracy == max(right.values())
-    assert tuple(fitted.settings.values()) == next(key for key, value in right.items() if value == fitted.accuracy)
-
-
-@pytest.mark.parametrize("side", ["image", "text", "both"])
-def test_an_untrained_model_with_a_fitted_readout_is_the_hopfield_control(side, tmp_path):
-    model = RecoForZeroShot.from_base(save_base("clip", tmp_path))
-    width = model.config.projection_dim
-    memory = random_memory(60, width)
-    images, classes = unit_rows(20, width, 1), unit_rows(CLASSES, width, 2)
-    fitted = fit_readout(images, classes, torch.arange(20) % CLASSES, memory, sides=(side,))
-    assert fitted.side == side
-    assert fitted.k in NUM_NEIGHBORS and fitted.weight in WEIGHTS and fitted.scale in SCALES
-    set_readout(model, fitted)
-    model.set_memory(memory)
-    with torch.no_grad():
-        outputs = model(image_embeds=images, text_embeds=classes)
-    scores = hopfield_scores(look_up(images, classes, memory, 20), side, fitted.k, fitted.weight, fitted.scale)
-    assert torch.allclose(outputs.image_embeds @ outputs.text_embeds.T, scores, atol=1e-5)
-    assert accuracy(outputs.logits_per_image, torch.arange(20) % CLASSES) == fitted.accuracy
