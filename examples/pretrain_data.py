@@ -58,7 +58,6 @@ def build_data(args):
 
 def recall_evaluation(held_out):
     """The function of `build_data` for pairs that are held out: their recall both ways."""
-    from hf_cloob.evaluation.retrieval_metrics import recall_at_k
 
     def evaluate(model, processor, final: bool, pooled_prompt_states=None) -> dict[str, float]:
         return caption_recalls(model, processor, held_out, "selection")

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches out of shards, as many on every process, in an order that neither processes nor workers change."""
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from PIL import Image
 
 from .bad_samples import BadSample, Patience, Tally
 from .image_decoding import decode_image
-from .pairs import SampleKey, sample_seed
+from .pairs import SampleKey
 from .shards import Source
 from .stream_lane import StreamLane
 
