@@ -152,14 +152,15 @@ def steps_of_epochs(args, train_data) -> int:
 
 
 def build_run_optimizer(args, objective, model):
-    """AdamW of the flags, with a rate of its own for each tower and layer of the model inside the objective."""
+    """AdamW of the flags: each tower and layer of the model may have its own rate, heads have learning_rate."""
     from hf_cloob.training.layer_rates import layer_learning_rates
     from hf_cloob.training.optimization import build_optimizer
 
     tower_rates = (args.text_learning_rate, args.vision_learning_rate)
     rates = layer_learning_rates(model, args.learning_rate, *tower_rates, args.layer_decay)
     if objective is not model:
-        rates = {f"model.{name}": rate for name, rate in rates.items()}
+        of_heads = {name: args.learning_rate for name, _ in objective.named_parameters()}
+        rates = of_heads | {f"model.{name}": rate for name, rate in rates.items()}
     betas = (args.adam_beta1, args.adam_beta2)
     return build_optimizer(objective, args.learning_rate, args.weight_decay, betas, args.adam_epsilon, rates)
 
