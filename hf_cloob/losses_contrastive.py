@@ -15,8 +15,9 @@ that call with the same embeddings (`distributed.shared_blocks`); each gets the 
 
 import torch
 
-from .blockwise import ALL_BLOCKS, Blocks, is_small, sigmoid_products
+from .blockwise import ALL_BLOCKS, Blocks, sigmoid_products
 from .blockwise_objectives import Contrast, contrast, contrast_of_retrieved, differentiable
+from .blockwise_retrieval import is_small
 from .validation import checked_number, checked_pair, checked_scale
 
 Scale = float | torch.Tensor
@@ -193,6 +194,7 @@ def sigmoid_loss(
     image_embeds, text_embeds = checked_pair(image_embeds, text_embeds)
     scale = checked_scale(inverse_temperature, "inverse_temperature", image_embeds)
     bias = checked_number(bias, "bias", image_embeds)
+    blocks = blocks.for_inputs(image_embeds, text_embeds)
 
     def loss(images, texts, scale, bias, with_derivatives: bool) -> Contrast:
         total, by_images, by_texts, slope = sigmoid_products(images, texts, scale, bias, blocks, with_derivatives)
@@ -210,6 +212,7 @@ def _one_direction(
 ) -> torch.Tensor:
     """`contrast` of checked embeddings from the anchors to the candidates, differentiable."""
     scale = checked_scale(inverse_temperature, "inverse_temperature", anchors)
+    blocks = blocks.for_inputs(anchors, candidates)
     return differentiable(
         lambda a, p, t, with_derivatives: contrast(a, p, t, blocks, with_derivatives, **options),
         anchors,
@@ -228,6 +231,7 @@ def _both_directions(
 ) -> torch.Tensor:
     """Sum of `contrast` over both directions of checked embeddings, with retrieval if a scale is given."""
     scale = checked_scale(inverse_temperature, "inverse_temperature", image_embeds)
+    blocks = blocks.for_inputs(image_embeds, text_embeds)
     if hopfield_scale is None:
         return differentiable(
             lambda x, y, t, with_derivatives: contrast(
@@ -237,9 +241,10 @@ def _both_directions(
             text_embeds,
             scale,
         )
+    small = is_small(hopfield_scale, blocks.precision.largest_shared_scale)
     return differentiable(
         lambda x, y, t, beta, with_derivatives: contrast_of_retrieved(
-            x, y, t, beta, blocks, with_derivatives, small_hopfield_scale=is_small(hopfield_scale), **options
+            x, y, t, beta, blocks, with_derivatives, small_hopfield_scale=small, **options
         ),
         image_embeds,
         text_embeds,

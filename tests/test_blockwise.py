@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hf_cloob import blockwise, cloob_loss, losses_dense
+from hf_cloob import blockwise_retrieval, cloob_loss, losses_dense
 from hf_cloob import losses_contrastive as contrastive
 from hf_cloob import losses_regularization as regularization
 from hf_cloob.blockwise import Blocks
@@ -225,20 +225,20 @@ def test_the_processes_blocks_cover_every_score_once(count, length, symmetric):
 def test_shifts_are_shared_only_where_no_exponential_can_vanish():
     x, y = embeddings(6)
     beta = torch.tensor(8.0, dtype=torch.float64)
-    assert [blockwise.is_small(scale) for scale in (8.0, 40.0, 41.0, beta, 50 * beta)] == [
+    assert [blockwise_retrieval.is_small(scale) for scale in (8.0, 40.0, 41.0, beta, 50 * beta)] == [
         True,
         True,
         False,
         True,
         False,
     ]
-    assert not blockwise.is_small(beta.to("meta"))  # where looking would wait for the device
-    assert blockwise.retrieval_shifts(x, y, beta, True, Blocks()).columns is None
-    assert blockwise.retrieval_shifts(x, x, 50 * beta, False, Blocks()).columns is None
-    large = blockwise.retrieval_shifts(x, y, 50 * beta, False, Blocks(4))
+    assert not blockwise_retrieval.is_small(beta.to("meta"))  # where looking would wait for the device
+    assert blockwise_retrieval.retrieval_shifts(x, y, beta, True, Blocks()).columns is None
+    assert blockwise_retrieval.retrieval_shifts(x, x, 50 * beta, False, Blocks()).columns is None
+    large = blockwise_retrieval.retrieval_shifts(x, y, 50 * beta, False, Blocks(4))
     scores = 400 * x @ y.T
     torch.testing.assert_close(large.rows.flatten(), scores.amax(dim=1))
     torch.testing.assert_close(large.columns.flatten(), scores.amax(dim=0))
-    assert math.isclose(blockwise.shared_shift(x, y, beta, True, Blocks()).item(), 8.0)
+    assert math.isclose(blockwise_retrieval.shared_shift(x, y, beta, True, Blocks()).item(), 8.0)
     off_diagonal = scores.masked_fill(torch.eye(6, dtype=torch.bool), -math.inf)
-    torch.testing.assert_close(blockwise.shared_shift(x, y, 50 * beta, False, Blocks(4)), off_diagonal.amax())
+    torch.testing.assert_close(blockwise_retrieval.shared_shift(x, y, 50 * beta, False, Blocks(4)), off_diagonal.amax())
