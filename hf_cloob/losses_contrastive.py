@@ -7,6 +7,12 @@ batch_size is the GLOBAL batch (see `distributed.all_gather_with_grad`). `invers
 exp(logit_scale), a float or a tensor with one element. Half-precision inputs are computed and returned in float32,
 float64 stays float64. No function normalizes its inputs.
 
+On a CUDA GPU, if all inputs are half precision, or float32 under autocast to it, the operands of the large matrix
+products are float16 and everything else, their sums included, stays float32. Embeddings that come in half precision
+are exact operands (components below 2^-25 aside); float32 embeddings, what retrieval returns, weights of exponentials
+and gradients are rounded to float16's 11 bits. Everywhere else products have float32 operands, on the CPU always.
+`blocks=Blocks(half_operands=...)` decides it by hand.
+
 Values and gradients are exact and need memory O(batch_size * projection_dim): no batch_size x batch_size matrix is
 ever held. `losses_dense` has the same functions in a line or two each. Gradients are formed together with the value,
 so a second derivative does not exist: asking for it raises RuntimeError. `blocks` shares the work between processes
