@@ -117,9 +117,11 @@ class PooledTextCache:
         """A name for everything that the states follow from: weights, tokenizer, captions and their blocks."""
         tower, config = self.model.text_model, self.model.config
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        words = backend.to_str() if backend is not None else sorted(self.tokenizer.get_vocab().items())
+        words = json.loads(backend.to_str()) if backend is not None else self.tokenizer.get_vocab()
+        # Padding and truncation are those of the last call.
+        words = {name: value for name, value in words.items() if name not in ("padding", "truncation")}
         settings = [type(tower).__name__, config.text_config.to_dict(), config.text_pooling, words, self.max_length]
-        digest = hashlib.sha256(json.dumps([settings, self._blocks], default=str).encode())
+        digest = hashlib.sha256(json.dumps([settings, self._blocks], sort_keys=True, default=str).encode())
         for name, tensor in tower.state_dict().items():
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
