@@ -50,6 +50,9 @@ class PretrainArguments:
     image_column: str = field(default="image", metadata={"help": "column of the images"})
     caption_column: str = field(default="caption", metadata={"help": "column of captions, strings or lists"})
     validation_size: int = field(default=1000, metadata={"help": "pairs held out for selection (not for emoji)"})
+    validation_split: str | None = field(
+        default=None, metadata={"help": "split for selection, in the place of held-out pairs (not for emoji)"}
+    )
     first_caption_share: float | None = field(
         default=None, metadata={"help": "probability of an image's first caption; default: all captions alike"}
     )
@@ -92,6 +95,9 @@ class PretrainArguments:
     )
     vocab_size: int = field(default=8192, metadata={"help": "size of a BPE that is trained on the captions"})
     freeze_text_model: bool = field(default=False, metadata={"help": "lock the text tower; each caption runs once"})
+    keep_text_states: bool = field(
+        default=False, metadata={"help": "keep a locked text tower's states of all captions on disk for the next run"}
+    )
     freeze_vision_model: bool = field(default=False, metadata={"help": "lock the vision tower"})
     text_pooling: str = field(default="auto", metadata={"help": "auto, pooler, mean, first or last"})
     projection_dim: int = field(default=512, metadata={"help": "width of the shared embedding space"})

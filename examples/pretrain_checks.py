@@ -69,6 +69,7 @@ FREE_ON_RESUME = (
     "num_workers",
     "keep_decoded",
     "max_bad_fraction",
+    "keep_text_states",
 )
 FIXED_BY_CHECKPOINT = ("projection_dim", "projection_type", "text_pooling")
 
@@ -110,6 +111,8 @@ def check_arguments(args) -> None:
     trackers = [*(str(tracker) for tracker in get_available_trackers()), "all"]
     if args.report_to and args.report_to not in trackers:
         raise UserError(f"report_to must be an installed tracker, {' or '.join(trackers)}, got {args.report_to!r}")
+    if args.dataset_name == "emoji" and args.validation_split:
+        raise UserError(f"validation_split {args.validation_split!r} does not go with emoji, which has its own")
     for first, second in EXCLUSIVE:
         if getattr(args, first) and getattr(args, second):
             raise UserError(f"{first} and {second} exclude each other; an empty value switches off what a recipe sets")

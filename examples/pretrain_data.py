@@ -47,13 +47,13 @@ def build_data(args):
 
     from hf_cloob.data.sources import load_pairs
 
-    pairs = load_pairs(
-        args.dataset_name, args.dataset_config, args.dataset_split, args.image_column, args.caption_column
-    )
-    if not 2 <= args.validation_size < len(pairs):
-        raise UserError(f"validation_size must be from 2 to below the {len(pairs)} pairs, got {args.validation_size}")
-    parts = pairs.train_test_split(test_size=args.validation_size, seed=args.seed)
-    return parts["train"], recall_evaluation(readable(parts["test"]))
+    columns = args.image_column, args.caption_column
+    pairs = load_pairs(args.dataset_name, args.dataset_config, args.dataset_split, *columns)
+    if args.validation_split:
+        held_out = load_pairs(args.dataset_name, args.dataset_config, args.validation_split, *columns)
+    else:
+        pairs, held_out = split_off_validation(pairs, args.validation_size, args.seed)
+    return pairs, recall_evaluation(readable(held_out))
 
 
 def recall_evaluation(held_out):
@@ -81,6 +81,14 @@ def caption_recalls(model, processor, held_out, name: str) -> dict[str, float]:
     recalls = {f"{name}_{metric}": value for metric, value in recalls.items()}
     both = [recalls[f"{name}_{way}_recall@1"] for way in ("image_to_text", "text_to_image")]
     return {f"{name}_mean_recall@1": sum(both) / 2, **recalls, f"{name}_num_images": len(held_out)}
+
+
+def split_off_validation(pairs, size: int, seed: int) -> tuple:
+    """What is trained on, and the random pairs that are held out for selection."""
+    if not 2 <= size < len(pairs):
+        raise UserError(f"validation_size must be from 2 to below the {len(pairs)} pairs, got {size}")
+    parts = pairs.train_test_split(test_size=size, seed=seed)
+    return parts["train"], parts["test"]
 
 
 def of_families(emoji, families: list[str] | None):

@@ -23,8 +23,8 @@ DRAW = "finetune"
 
 
 def build_run_data(args):
-    """`build_data`'s training pairs and evaluation; of a run from a checkpoint with the known task and, unless the data is
-    streamed, a test of the new one."""
+    """`build_data`'s training pairs and evaluation; of a run from a checkpoint with the known task, and a test of the
+    new one unless its data is streamed."""
     if not args.model_name_or_path:
         return build_data(args)
     if is_streamed(args):

@@ -60,6 +60,7 @@ def start_run(args) -> Run:
     import torch
     from accelerate.utils import set_seed
 
+    from hf_cloob.data.npm_packages import default_cache_dir
     from hf_cloob.encoding import context_length
     from hf_cloob.training.activation_checkpointing import recompute_activations
     from hf_cloob.training.checkpointing import TrainState
@@ -83,9 +84,10 @@ def start_run(args) -> Run:
     max_length = context_length(model.config.text_config, tokenizer)
     frozen_text = None
     if args.freeze_text_model:
-        frozen_text = PooledTextCache(model, tokenizer, max_length, training_captions(train_data))
+        kept = {"cache_dir": default_cache_dir() / "text_states" if args.keep_text_states else None}
+        frozen_text = PooledTextCache(model, tokenizer, max_length, training_captions(train_data), **kept)
         # Apart from the captions: a sentence's last bits depend on the block it is encoded with.
-        prompt_states = PooledTextCache(model, tokenizer, max_length, evaluation_prompts(args))
+        prompt_states = PooledTextCache(model, tokenizer, max_length, evaluation_prompts(args), **kept)
         evaluate = partial(evaluate, pooled_prompt_states=prompt_states)
     if args.activation_checkpointing:
         recompute_activations(model)

@@ -8,7 +8,8 @@
 
 The same command goes on where it stopped: finished runs stay, an unfinished one resumes from its last checkpoint.
 Started twice, it works on two runs at once. Each run is a folder of pretrain.py, OUTPUT_DIR/SETTING/seed-S, with its
-`sweep_run.log`; in OUTPUT_DIR lie `table.md`, `sweep.json`, `metrics.json`, `sweep.png` and `curves.png`.
+`sweep_run.log` and a folder for each of the sweep's `suites`, which evaluate.py measures on the finished model. In
+OUTPUT_DIR lie `table.md`, `sweep.json`, `metrics.json`, `sweep.png` and `curves.png`.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from pathlib import Path
 from command_line import UserError, parse_arguments, user_errors
 from sweep_plan import SweepArguments, SweepPlan, SweepRun, finished_metrics, plan_sweep, recorded_differences
 from sweep_report import collect_report, draw_report, print_report, read_attempts, write_report
+from sweep_suites import missing_suites, suite_command
 
 POLL_SECONDS = 0.5
 # A child that is told to stop gets this long before it is killed.
@@ -66,14 +68,19 @@ def sweep(args: SweepArguments) -> int:
     print_report(plan, report, problems)
     with user_errors():
         draw_report(plan, report)
-    return int(bool(problems) or any(finished_metrics(run) is None for run in plan.runs))
+    return int(bool(problems) or any(is_open(run, plan.suites) for run in plan.runs))
+
+
+def is_open(run: SweepRun, suites: tuple[str, ...]) -> bool:
+    """Whether a run is still to be trained or measured."""
+    return finished_metrics(run) is None or bool(missing_suites(run.folder, suites))
 
 
 def run_all(plan: SweepPlan, launcher: list[str], keep: str) -> list[str]:
     """Run every unfinished run, one after the other; returns a sentence for each one that failed."""
     from tqdm.auto import tqdm
 
-    open_runs = [run for run in plan.runs if finished_metrics(run) is None]
+    open_runs = [run for run in plan.runs if is_open(run, plan.suites)]
     finished = len(plan.runs) - len(open_runs)
     total = sum(run.arguments.max_train_steps for run in plan.runs)
     done = total - sum(run.arguments.max_train_steps for run in open_runs)
@@ -81,7 +88,7 @@ def run_all(plan: SweepPlan, launcher: list[str], keep: str) -> list[str]:
     with tqdm(total=total, initial=done, smoothing=0, bar_format=BAR, disable=not open_runs) as progress:
         for number, run in enumerate(open_runs, start=finished + 1):
             progress.set_description(f"{run.name}, run {number} of {len(plan.runs)}")
-            if problem := run_once(run, launcher, progress, done):
+            if problem := run_once(run, plan.suites, launcher, progress, done):
                 problems.append(problem)
                 progress.write(problem)
             else:
@@ -92,39 +99,55 @@ def run_all(plan: SweepPlan, launcher: list[str], keep: str) -> list[str]:
     return problems
 
 
-def run_once(run: SweepRun, launcher: list[str], progress, done: int) -> str | None:
-    """Call pretrain.py for one run and wait; returns what went wrong, or None."""
+def run_once(run: SweepRun, suites: tuple[str, ...], launcher: list[str], progress, done: int) -> str | None:
+    """Train one run and measure its suites, as far as that is not done; returns what went wrong, or None."""
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / "sweep_run.lock").open("w") as lock, (run.folder / "sweep_run.log").open("a") as log:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return f"{run.name} is left to another sweep, which is running it"
-        if finished_metrics(run) is not None:
-            return None
-        start = ["--resume_from_checkpoint", "last"] if _has_checkpoint(run) else ["--overwrite_output_dir", "true"]
-        command = run.command(launcher, start)
-        log.write(f"\n$ {shlex.join(command)}\n")
-        log.flush()
-        begin = log.tell()
-        attempts = [*read_attempts(run.folder), {"seconds": 0.0, "exit_code": None}]
-        try:
-            # The child keeps the lock too: a sweep that is killed leaves it behind, still running.
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(lock.fileno(),),
-                env={**os.environ, "TQDM_MININTERVAL": "10", "PYTHONUNBUFFERED": "1"},
+        if finished_metrics(run) is None:
+            start = (
+                ["--resume_from_checkpoint", "last"] if _has_checkpoint(run) else ["--overwrite_output_dir", "true"]
             )
-        except OSError as error:
-            raise UserError(f"launcher {shlex.join(launcher)!r} cannot be started: {error}") from None
-        _wait(child, run, attempts, progress, done)
-    if child.returncode == 0 and finished_metrics(run) is not None:
-        return None
-    ending = f"ended with exit code {child.returncode}" if child.returncode else "ended without complete metrics.json"
-    return f"{run.name} {ending}: {_last_line(run.folder / 'sweep_run.log', begin)} (see {run.folder}/sweep_run.log)"
+            attempts = [*read_attempts(run.folder), {"seconds": 0.0, "exit_code": None}]
+            child, begin = _start(run.command(launcher, start), lock, log)
+            _wait(child, run, attempts, progress, done)
+            if child.returncode or finished_metrics(run) is None:
+                return _problem(run, run.name, child.returncode, begin)
+        for suite in missing_suites(run.folder, suites):
+            child, begin = _start(suite_command(launcher, run.folder, suite), lock, log)
+            with _ended_with_us(child):
+                child.wait()
+            if child.returncode or missing_suites(run.folder, [suite]):
+                return _problem(run, f"suite {suite} of {run.name}", child.returncode, begin)
+    return None
+
+
+def _start(command: list[str], lock, log) -> tuple[subprocess.Popen, int]:
+    """Start a child that writes to the run's log; also where in the log it begins."""
+    log.write(f"\n$ {shlex.join(command)}\n")
+    log.flush()
+    begin = log.tell()
+    try:
+        # The child keeps the lock too: a sweep that is killed leaves it behind, still running.
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=(lock.fileno(),),
+            env={**os.environ, "TQDM_MININTERVAL": "10", "PYTHONUNBUFFERED": "1"},
+        )
+    except OSError as error:
+        raise UserError(f"launcher {command[0]!r} cannot be started: {error}") from None
+    return child, begin
+
+
+def _problem(run: SweepRun, subject: str, exit_code: int, begin: int) -> str:
+    ending = f"ended with exit code {exit_code}" if exit_code else "ended without complete metrics.json"
+    return f"{subject} {ending}: {_last_line(run.folder / 'sweep_run.log', begin)} (see {run.folder}/sweep_run.log)"
 
 
 def _wait(child: subprocess.Popen, run: SweepRun, attempts: list[dict], progress, done: int) -> None:
@@ -132,12 +155,23 @@ def _wait(child: subprocess.Popen, run: SweepRun, attempts: list[dict], progress
     started = time.perf_counter()
     path = run.folder / "attempts.json"
     try:
-        while child.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(POLL_SECONDS)
-            attempts[-1]["seconds"] = round(time.perf_counter() - started, 2)
-            _write_whole(path, attempts)
-            _show_step(progress, done + min(_logged_step(run.folder), run.arguments.max_train_steps))
+        with _ended_with_us(child):
+            while child.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(POLL_SECONDS)
+                attempts[-1]["seconds"] = round(time.perf_counter() - started, 2)
+                _write_whole(path, attempts)
+                _show_step(progress, done + min(_logged_step(run.folder), run.arguments.max_train_steps))
+    finally:
+        attempts[-1] |= {"seconds": round(time.perf_counter() - started, 2), "exit_code": child.returncode}
+        _write_whole(path, attempts)
+
+
+@contextlib.contextmanager
+def _ended_with_us(child: subprocess.Popen) -> Iterator[None]:
+    """Stop a child that is still there when this block is left."""
+    try:
+        yield
     finally:
         if child.poll() is None:
             child.terminate()
@@ -146,8 +180,6 @@ def _wait(child: subprocess.Popen, run: SweepRun, attempts: list[dict], progress
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        attempts[-1] |= {"seconds": round(time.perf_counter() - started, 2), "exit_code": child.returncode}
-        _write_whole(path, attempts)
 
 
 def _show_step(progress, step: int) -> None:

@@ -12,9 +12,10 @@ import yaml
 from command_line import UserError, parse_arguments
 from pretrain import PretrainArguments
 from pretrain_checks import check_arguments
+from sweep_suites import SWEEP_SUITES
 
 PRETRAIN = Path(__file__).parent / "pretrain.py"
-SWEEP_KEYS = ("output_dir", "seeds", "baseline", "metrics", "overrides", "may_differ", "runs")
+SWEEP_KEYS = ("output_dir", "seeds", "baseline", "metrics", "suites", "overrides", "may_differ", "runs")
 SETTING_KEYS = ("name", "recipe", "overrides")
 # The sweep gives these itself.
 OWN_FLAGS = ("seed", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")
@@ -26,13 +27,22 @@ EQUAL_FLAGS = (
     "image_column",
     "caption_column",
     "validation_size",
+    "validation_split",
     "first_caption_share",
     "batch_size",
     "gradient_accumulation_steps",
     "max_train_steps",
 )
 # Flags that leave a run's figures as they are, so that a finished run stays one when they change.
-FREE_FLAGS = (*OWN_FLAGS[1:], "save_steps", "save_total_limit", "logging_steps", "report_to", "num_workers")
+FREE_FLAGS = (
+    *OWN_FLAGS[1:],
+    "save_steps",
+    "save_total_limit",
+    "logging_steps",
+    "report_to",
+    "num_workers",
+    "keep_text_states",
+)
 
 
 @dataclass
@@ -76,12 +86,16 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """A whole sweep. `runs` go seed by seed, so that a sweep cut short has the same seeds of every setting."""
+    """A whole sweep. `runs` go seed by seed, so that a sweep cut short has the same seeds of every setting.
+
+    `suites` of evaluate.py are measured on every finished run (see sweep_suites.py).
+    """
 
     name: str
     output_dir: Path
     baseline: str
     metrics: tuple[str, ...]
+    suites: tuple[str, ...]
     may_differ: tuple[str, ...]
     settings: dict[str, dict[str, Any]]
     seeds: tuple[int, ...]
@@ -130,8 +144,10 @@ def plan_sweep(args: SweepArguments) -> SweepPlan:
                 raise UserError(f"the run {setting!r} of {place}: {error}") from None
             runs.append(SweepRun(setting, seed, folder, entry["recipe"], tuple(flags), arguments))
     _check_equal_budget(runs, may_differ)
-    metrics = tuple(sweep.get("metrics", ()))
-    return SweepPlan(name, output_dir, baseline, metrics, may_differ, settings, seeds, tuple(runs))
+    metrics, suites = tuple(sweep.get("metrics", ())), tuple(sweep.get("suites", ()))
+    if unknown := [suite for suite in suites if suite not in SWEEP_SUITES]:
+        raise UserError(f"suites in {place} takes some of {', '.join(SWEEP_SUITES)}; got {unknown}")
+    return SweepPlan(name, output_dir, baseline, metrics, suites, may_differ, settings, seeds, tuple(runs))
 
 
 def recorded_differences(run: SweepRun) -> list[str]:
@@ -169,7 +185,7 @@ def _read_sweep(path: Path) -> dict[str, Any]:
     if not isinstance(sweep, dict) or not isinstance(sweep.get("runs"), list) or not sweep["runs"]:
         raise UserError(f"the sweep {path} needs a list 'runs' of settings, each with a name and a recipe")
     _check_keys(sweep, SWEEP_KEYS, str(path))
-    for key, kind in (("seeds", list), ("metrics", list), ("may_differ", list), ("overrides", dict)):
+    for key, kind in (("seeds", list), ("metrics", list), ("suites", list), ("may_differ", list), ("overrides", dict)):
         if not isinstance(sweep.get(key, kind()), kind):
             raise UserError(f"{key} in {path} must be a {kind.__name__}, got {sweep[key]!r}")
     return sweep

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep_plan import SweepPlan, SweepRun, finished_metrics
+from sweep_suites import suite_metrics
 
 PERCENT = re.compile(r"top\d+|recall@|accuracy")
 # More panels would not fit on a page.
@@ -30,7 +31,7 @@ def collect_report(plan: SweepPlan) -> dict[str, Any]:
         for name, entry in plan.settings.items()
     }
     for run in plan.runs:
-        settings[run.setting]["runs"][str(run.seed)] = _run_record(run)
+        settings[run.setting]["runs"][str(run.seed)] = _run_record(run, plan.suites)
     figures = {
         name: {seed: run["metrics"] for seed, run in setting["runs"].items() if run["status"] == "finished"}
         for name, setting in settings.items()
@@ -162,7 +163,7 @@ def draw_report(plan: SweepPlan, report: dict[str, Any]) -> None:
         run_curves({name: folders for name, folders in logs.items() if folders}, plan.output_dir / "curves.png")
 
 
-def _run_record(run: SweepRun) -> dict[str, Any]:
+def _run_record(run: SweepRun, suites: tuple[str, ...]) -> dict[str, Any]:
     metrics, attempts = finished_metrics(run), read_attempts(run.folder)
     if metrics is not None:
         status = "finished"
@@ -172,7 +173,8 @@ def _run_record(run: SweepRun) -> dict[str, Any]:
         code = attempts[-1]["exit_code"]
         status = f"failed with exit code {code}" if code else "unfinished"
     seconds = round(sum(attempt["seconds"] for attempt in attempts), 1) if attempts else _own_seconds(run.folder)
-    return {"status": status, "seconds": seconds, "metrics": metrics or {}}
+    metrics = metrics | suite_metrics(run.folder, suites) if metrics else {}
+    return {"status": status, "seconds": seconds, "metrics": metrics}
 
 
 def _own_seconds(folder: Path) -> float | None:

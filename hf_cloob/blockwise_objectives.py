@@ -1,9 +1,10 @@
 # Copyright 2026 The hf_cloob authors. All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
-"""Values and derivatives of the contrastive objectives, put together from the products of `blockwise`.
+"""Values and derivatives of the contrastive objectives, put together from the products of the blockwise kernels.
 
-Everything that costs O(batch_size^2) happens in `blockwise`; here are the O(batch_size * projection_dim) rest and the
-one autograd function through which all losses hand out the derivatives that were formed with their value.
+Everything that costs O(batch_size^2) happens in `blockwise` and `blockwise_retrieval`; here are the rest, which costs
+O(batch_size * projection_dim), and the one autograd function through which all losses hand out the derivatives that
+were formed with their value.
 """
 
 import math
@@ -12,7 +13,10 @@ from typing import NamedTuple
 
 import torch
 
-from .blockwise import Blocks, Exponentials, retrieval_shifts, softmax_products, two_way_softmax_products
+from .blockwise import Blocks, softmax_products, two_way_softmax_products
+from .blockwise_products import Operand
+from .blockwise_retrieval import Exponentials, retrieval_shifts
+from .validation import full_precision
 
 
 class Contrast(NamedTuple):
@@ -29,8 +33,9 @@ def differentiable(function: Callable[..., Contrast], *inputs: torch.Tensor) -> 
     """Evaluate `function(*inputs, with_derivatives)` and make its value differentiable by the inputs.
 
     Args:
-        function: gets the inputs detached and whether derivatives are wanted, in the order of `Contrast`'s fields.
-        inputs: tensors; those that require no gradient get none.
+        function: gets the inputs detached, all of them in one precision, float32 at least, and whether derivatives
+            are wanted, in the order of `Contrast`'s fields.
+        inputs: tensors; those that require no gradient get none, the others one of their own dtype.
 
     Returns:
         0-d value. Differentiating it twice raises RuntimeError.
@@ -38,7 +43,8 @@ def differentiable(function: Callable[..., Contrast], *inputs: torch.Tensor) -> 
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     # Autocast would take the products to half precision.
     with torch.no_grad(), torch.autocast(inputs[0].device.type, enabled=False):
-        value, *derivatives = function(*(tensor.detach().contiguous() for tensor in inputs), wanted)
+        full = full_precision(*(tensor.detach().contiguous() for tensor in inputs))
+        value, *derivatives = function(*full, wanted)
     return _GivenDerivatives.apply(value, derivatives[: len(inputs)], *inputs) if wanted else value
 
 
@@ -144,17 +150,17 @@ def contrast_of_retrieved(
 ) -> Contrast:
     """`contrast` of (U_x, U_y) plus that of (V_y, V_x), U retrieved from the images x and V from the texts y.
 
-    Arguments as in `contrast`, and `small_hopfield_scale` from `blockwise.is_small`; `Contrast.extra` is the
+    Arguments as in `contrast`, and `small_hopfield_scale` from `blockwise_retrieval.is_small`; `Contrast.extra` is the
     derivative by `hopfield_scale`.
     """
 
-    def exponentials(first: torch.Tensor, second: torch.Tensor) -> Exponentials:
-        shifts = retrieval_shifts(first, second, hopfield_scale, small_hopfield_scale, blocks)
+    def exponentials(first: Operand, second: Operand) -> Exponentials:
+        shifts = retrieval_shifts(first.rows, second.rows, hopfield_scale, small_hopfield_scale, blocks)
         return Exponentials(first, second, hopfield_scale, shifts, blocks, keep=with_derivatives)
 
-    of_images, of_texts = exponentials(image_embeds, image_embeds), exponentials(text_embeds, text_embeds)
-    across = exponentials(image_embeds, text_embeds)
-    images_from_texts, texts_from_images, _ = across.products()
+    images, texts = map(blocks.precision.operand, (image_embeds, text_embeds))
+    of_images, of_texts, across = exponentials(images, images), exponentials(texts, texts), exponentials(images, texts)
+    images_from_texts, texts_from_images = across.products()
     # Each memory's own query and the other modality's, (anchors, candidates); taken off the list to be freed in time.
     retrieved = [
         (of_texts.products()[0], images_from_texts),

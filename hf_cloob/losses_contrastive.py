@@ -7,6 +7,12 @@ batch_size is the GLOBAL batch (see `distributed.all_gather_with_grad`). `invers
 exp(logit_scale), a float or a tensor with one element. Half-precision inputs are computed and returned in float32,
 float64 stays float64. No function normalizes its inputs.
 
+On a CUDA GPU, if all inputs are half precision, or float32 under autocast to it, the operands of the large matrix
+products are float16 and everything else, their sums included, stays float32. Embeddings that come in half precision
+are exact operands (components below 2^-25 aside); float32 embeddings, what retrieval returns, weights of exponentials
+and gradients are rounded to float16's 11 bits. Everywhere else products have float32 operands, on the CPU always.
+`blocks=Blocks(half_operands=...)` decides it by hand.
+
 Values and gradients are exact and need memory O(batch_size * projection_dim): no batch_size x batch_size matrix is
 ever held. `losses_dense` has the same functions in a line or two each. Gradients are formed together with the value,
 so a second derivative does not exist: asking for it raises RuntimeError. `blocks` shares the work between processes
@@ -15,8 +21,9 @@ that call with the same embeddings (`distributed.shared_blocks`); each gets the 
 
 import torch
 
-from .blockwise import ALL_BLOCKS, Blocks, is_small, sigmoid_products
+from .blockwise import ALL_BLOCKS, Blocks, sigmoid_products
 from .blockwise_objectives import Contrast, contrast, contrast_of_retrieved, differentiable
+from .blockwise_retrieval import is_small
 from .validation import checked_number, checked_pair, checked_scale
 
 Scale = float | torch.Tensor
@@ -193,6 +200,7 @@ def sigmoid_loss(
     image_embeds, text_embeds = checked_pair(image_embeds, text_embeds)
     scale = checked_scale(inverse_temperature, "inverse_temperature", image_embeds)
     bias = checked_number(bias, "bias", image_embeds)
+    blocks = blocks.for_inputs(image_embeds, text_embeds)
 
     def loss(images, texts, scale, bias, with_derivatives: bool) -> Contrast:
         total, by_images, by_texts, slope = sigmoid_products(images, texts, scale, bias, blocks, with_derivatives)
@@ -210,6 +218,7 @@ def _one_direction(
 ) -> torch.Tensor:
     """`contrast` of checked embeddings from the anchors to the candidates, differentiable."""
     scale = checked_scale(inverse_temperature, "inverse_temperature", anchors)
+    blocks = blocks.for_inputs(anchors, candidates)
     return differentiable(
         lambda a, p, t, with_derivatives: contrast(a, p, t, blocks, with_derivatives, **options),
         anchors,
@@ -228,6 +237,7 @@ def _both_directions(
 ) -> torch.Tensor:
     """Sum of `contrast` over both directions of checked embeddings, with retrieval if a scale is given."""
     scale = checked_scale(inverse_temperature, "inverse_temperature", image_embeds)
+    blocks = blocks.for_inputs(image_embeds, text_embeds)
     if hopfield_scale is None:
         return differentiable(
             lambda x, y, t, with_derivatives: contrast(
@@ -237,9 +247,10 @@ def _both_directions(
             text_embeds,
             scale,
         )
+    small = is_small(hopfield_scale, blocks.precision.largest_shared_scale)
     return differentiable(
         lambda x, y, t, beta, with_derivatives: contrast_of_retrieved(
-            x, y, t, beta, blocks, with_derivatives, small_hopfield_scale=is_small(hopfield_scale), **options
+            x, y, t, beta, blocks, with_derivatives, small_hopfield_scale=small, **options
         ),
         image_embeds,
         text_embeds,

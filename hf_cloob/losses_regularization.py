@@ -3,15 +3,17 @@
 """Regularizers that close the contrastive gap: alignment, uniformity and cross-modal uniformity.
 
 They act on L2-normalized rows of the GLOBAL batch; a logarithm of a mean does not add up over processes. Squared
-distances of unit vectors are written 2 - 2 <a, b>, so rows that are not normalized give wrong values.
+distances of unit vectors are written 2 - 2 <a, b>, so rows that are not normalized give wrong values. Precision is as
+in `losses_contrastive`, on a GPU too.
 """
 
 import math
 
 import torch
 
-from .blockwise import ALL_BLOCKS, Blocks, Exponentials, Shifts, is_small, shared_shift
+from .blockwise import ALL_BLOCKS, Blocks
 from .blockwise_objectives import Contrast, differentiable
+from .blockwise_retrieval import Exponentials, Shifts, is_small, shared_shift
 from .validation import checked_finite, checked_pair, checked_scale, full_precision
 
 
@@ -32,7 +34,7 @@ def alignment_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> tor
 
     Source: Fahim, Murphy, Fyshe 2024 (arXiv 2405.18570), L_Align; Wang & Isola 2020.
     """
-    image_embeds, text_embeds = checked_pair(image_embeds, text_embeds, minimum=1)
+    image_embeds, text_embeds = full_precision(*checked_pair(image_embeds, text_embeds, minimum=1))
     with torch.autocast(image_embeds.device.type, enabled=False):
         return (image_embeds - text_embeds).square().sum(dim=1).mean()
 
@@ -60,7 +62,6 @@ def uniformity_loss(embeds: torch.Tensor, t: float = 2.0, *, blocks: Blocks = AL
             f"embeds must have the shape (batch_size, projection_dim), at least two rows, got {tuple(embeds.shape)}."
         )
     checked_finite(embeds, "embeds")
-    (embeds,) = full_precision(embeds)
     return _log_mean_potential(embeds, t=t, blocks=blocks)
 
 
@@ -92,12 +93,16 @@ def cross_modal_uniformity_loss(
 def _log_mean_potential(*embeds: torch.Tensor, t: float, blocks: Blocks) -> torch.Tensor:
     """log mean over i != j of exp(-t ||x_i - y_j||^2) for unit rows; of a single matrix, y = x."""
 
+    blocks = blocks.for_inputs(*embeds)
+
     def loss(*inputs: torch.Tensor | bool) -> Contrast:
         *matrices, scale, with_derivatives = inputs
         first, second = matrices[0], matrices[-1]
-        shift = shared_shift(first, second, scale, is_small(2 * t), blocks)
-        exponentials = Exponentials(first, second, scale, Shifts(shift.reshape(1, 1)), blocks)
-        from_second, from_first, total = exponentials.products(exclude_diagonal=True)
+        shift = shared_shift(first, second, scale, is_small(2 * t, blocks.precision.largest_shared_scale), blocks)
+        left = blocks.precision.operand(first)
+        right = left if first is second else blocks.precision.operand(second)
+        exponentials = Exponentials(left, right, scale, Shifts(shift.reshape(1, 1)), blocks)
+        from_second, from_first, total = exponentials.products_off_diagonal()
         value = total.log().to(scale.dtype) + shift - scale - math.log(len(first) * (len(first) - 1))
         if not with_derivatives:
             return Contrast(value)

@@ -22,7 +22,7 @@ def full_precision(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
 def checked_pair(
     image_embeds: torch.Tensor, text_embeds: torch.Tensor, minimum: int = 2, names=("image_embeds", "text_embeds")
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Validate two (batch_size, projection_dim) matrices of matching rows and return them in full precision.
+    """Validate two (batch_size, projection_dim) matrices of matching rows and return them in the wider dtype.
 
     Raises:
         ValueError: for shapes that differ or are not 2-d, fewer than `minimum` pairs, different devices, integer
@@ -44,7 +44,8 @@ def checked_pair(
         raise ValueError(f"{first} is on {image_embeds.device} and {second} on {text_embeds.device}: use one device.")
     checked_finite(image_embeds, first)
     checked_finite(text_embeds, second)
-    return full_precision(image_embeds, text_embeds)
+    dtype = torch.promote_types(image_embeds.dtype, text_embeds.dtype)
+    return image_embeds.to(dtype), text_embeds.to(dtype)
 
 
 def checked_finite(embeds: torch.Tensor, name: str) -> torch.Tensor:
@@ -63,7 +64,7 @@ def checked_finite(embeds: torch.Tensor, name: str) -> torch.Tensor:
 
 
 def checked_scale(scale: float | torch.Tensor, name: str, like: torch.Tensor) -> torch.Tensor:
-    """Return a positive scale as a 0-d tensor of `like`'s dtype and device; see `checked_number`.
+    """Return a positive scale as a 0-d tensor like `like` but at least float32; see `checked_number`.
 
     Raises:
         ValueError: if a Python number is not finite and positive, or a tensor has more than one element.
@@ -74,17 +75,18 @@ def checked_scale(scale: float | torch.Tensor, name: str, like: torch.Tensor) ->
 
 
 def checked_number(number: float | torch.Tensor, name: str, like: torch.Tensor) -> torch.Tensor:
-    """Return a number as a 0-d tensor of `like`'s dtype and device.
+    """Return a number as a 0-d tensor on `like`'s device and of its dtype, or float32 if that is half precision.
 
     A Python number is checked. A tensor is only reshaped and cast: reading its value would synchronize the device.
 
     Raises:
         ValueError: if a Python number is not finite, or a tensor has more than one element.
     """
+    dtype = torch.promote_types(like.dtype, torch.float32)
     if isinstance(number, torch.Tensor):
         if number.numel() != 1:
             raise ValueError(f"{name} must be a float or a tensor with one element, got shape {tuple(number.shape)}.")
-        return number.reshape(()).to(device=like.device, dtype=like.dtype)
+        return number.reshape(()).to(device=like.device, dtype=dtype)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number, got {number}.")
-    return torch.tensor(float(number), dtype=like.dtype, device=like.device)
+    return torch.tensor(float(number), dtype=dtype, device=like.device)

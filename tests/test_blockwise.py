@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The blockwise kernels: exact for every size, never a whole score matrix, each process its share."""
 
-import math
-
 import pytest
 import torch
 from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hf_cloob import blockwise, cloob_loss, losses_dense
+from hf_cloob import cloob_loss, losses_dense
 from hf_cloob import losses_contrastive as contrastive
 from hf_cloob import losses_regularization as regularization
 from hf_cloob.blockwise import Blocks
@@ -107,6 +105,30 @@ def test_half_precision_inputs_are_within_a_hundredth(name):
         assert_close(value_and_gradients(ours, x, y, blocks=Blocks(32)), expected, 1e-2, 1e-2)
 
 
+@pytest.mark.parametrize("pairs, width, size", [(100, 64, 32), (20, 16, 7), (301, 32, None)])
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_operands_are_within_a_hundredth(name, pairs, width, size):
+    """What a GPU computes, with its very products: those of two halves are exact in float32."""
+    ours, dense = LOSSES[name]
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        x, y = (embeds.to(dtype) for embeds in embeddings(pairs, width))
+        expected = value_and_gradients(dense, x.double(), y.double())
+        found = value_and_gradients(ours, x, y, blocks=Blocks(size, half_operands=True))
+        assert_close(found, expected, 1e-3, 1e-2)
+        in_full = value_and_gradients(ours, x, y, blocks=Blocks(size))
+        assert not all(map(torch.equal, found[1], in_full[1]))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_operands_stay_finite_at_a_scale_of_1000_and_for_double_inputs_full(name):
+    ours, _ = LOSSES[name]
+    x, y = embeddings(40)
+    blocks = Blocks(16, half_operands=True)
+    value, gradients = value_and_gradients(ours, x.float(), y.float(), 1000.0, blocks=blocks)
+    assert value.isfinite() and all(gradient.isfinite().all() for gradient in gradients)
+    assert torch.equal(ours(x, y, T, blocks=blocks), ours(x, y, T, blocks=Blocks(16)))
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_scale_of_1000_keeps_value_and_gradients(name):
     ours, dense = LOSSES[name]
@@ -138,6 +160,26 @@ def test_every_retrieval_scale_is_finite_for_opposite_equal_and_duplicated_rows(
         # A float32 score times 1,000 is right to 1e-4, and so is its exponential.
         for gradient, wanted in zip(ours[1], expected[1], strict=True):
             assert (gradient - wanted).abs().max() <= 2e-3 * wanted.abs().max().clamp_min(0.1), name
+
+
+@pytest.mark.parametrize("hopfield_scale", [0.5, 8.0, 9.0, 9.5, 39.0, 41.0, 300.0])
+def test_every_retrieval_scale_works_with_half_operands_for_opposite_equal_and_duplicated_rows(hopfield_scale):
+    x = embeddings(20)[0].float().bfloat16()
+    cases = {
+        "opposite": (x, -x),
+        "equal": (x[:1].repeat(20, 1), x[:1].repeat(20, 1)),
+        "duplicated": (x[torch.arange(20) // 2], x[torch.arange(20) // 3]),
+        "two": (x[:2], x[2:4]),
+    }
+    blocks = Blocks(7, half_operands=True)
+    for name, (first, second) in cases.items():
+        ours = value_and_gradients(lambda a, b, t: cloob_loss(a, b, t, hopfield_scale, blocks=blocks), first, second)
+        expected = value_and_gradients(
+            lambda a, b, t: losses_dense.cloob_loss(a, b, t, hopfield_scale), first.double(), second.double()
+        )
+        assert (ours[0] - expected[0]).abs() <= 2e-3, name
+        for gradient, wanted in zip(ours[1], expected[1], strict=True):
+            assert (gradient - wanted).norm() <= 0.03 * wanted.norm().clamp_min(0.1), name
 
 
 @pytest.mark.parametrize("hopfield_scale", [3.0, 60.0])
@@ -222,23 +264,12 @@ def test_the_processes_blocks_cover_every_score_once(count, length, symmetric):
         assert max(shares) <= 1.5 * sum(shares) / count
 
 
-def test_shifts_are_shared_only_where_no_exponential_can_vanish():
-    x, y = embeddings(6)
-    beta = torch.tensor(8.0, dtype=torch.float64)
-    assert [blockwise.is_small(scale) for scale in (8.0, 40.0, 41.0, beta, 50 * beta)] == [
-        True,
-        True,
-        False,
-        True,
-        False,
-    ]
-    assert not blockwise.is_small(beta.to("meta"))  # where looking would wait for the device
-    assert blockwise.retrieval_shifts(x, y, beta, True, Blocks()).columns is None
-    assert blockwise.retrieval_shifts(x, x, 50 * beta, False, Blocks()).columns is None
-    large = blockwise.retrieval_shifts(x, y, 50 * beta, False, Blocks(4))
-    scores = 400 * x @ y.T
-    torch.testing.assert_close(large.rows.flatten(), scores.amax(dim=1))
-    torch.testing.assert_close(large.columns.flatten(), scores.amax(dim=0))
-    assert math.isclose(blockwise.shared_shift(x, y, beta, True, Blocks()).item(), 8.0)
-    off_diagonal = scores.masked_fill(torch.eye(6, dtype=torch.bool), -math.inf)
-    torch.testing.assert_close(blockwise.shared_shift(x, y, 50 * beta, False, Blocks(4)), off_diagonal.amax())
+def test_the_precision_is_decided_once_and_sharing_stays():
+    from hf_cloob.distributed import _SharedBlocks
+
+    x = torch.ones(2, 3)
+    assert Blocks().for_inputs(x, x).half_operands is False
+    assert Blocks(half_operands=True).for_inputs(x, x).precision.dtype == torch.float16
+    assert Blocks(half_operands=True).for_inputs(x, x.double()).precision.dtype is None
+    shared = _SharedBlocks(index=1, count=2).for_inputs(x, x)
+    assert isinstance(shared, _SharedBlocks) and (shared.index, shared.count) == (1, 2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import datasets
 
-CORPORA = ("emoji", "icons", "flags")
+CORPORA = ("emoji", "emoji_compositions", "icons", "flags")
 
 
 def is_corpus(name: str) -> bool:
@@ -19,8 +19,8 @@ def is_corpus(name: str) -> bool:
 def load_corpus(name: str, split: str = "train") -> "datasets.Dataset":
     """One split of a corpus, as it is.
 
-    Splits of emoji: see `load_emoji`. Of icons: `train`, what pretraining may use, and `withheld`, the rest. Of flags,
-    which are withheld altogether: the families of drawings.
+    Splits of emoji: see `load_emoji`; of compositions: see `load_emoji_compositions`. Of icons: `train`, what
+    pretraining may use, and `withheld`, the rest. Of flags, which are withheld altogether: the families of drawings.
 
     Args:
         name: one of `CORPORA`; "NAME:SPLIT" names the split too.
@@ -29,7 +29,7 @@ def load_corpus(name: str, split: str = "train") -> "datasets.Dataset":
     Raises:
         ValueError: no such corpus or split, or a package that cannot be fetched.
     """
-    loaders = {"emoji": _emoji, "icons": _icons, "flags": _flags}
+    loaders = {"emoji": _emoji, "emoji_compositions": _emoji_compositions, "icons": _icons, "flags": _flags}
     corpus, _, own_split = name.partition(":")
     if corpus not in loaders:
         raise ValueError(f"The corpora of this package are {', '.join(CORPORA)}; got {name!r}")
@@ -54,6 +54,12 @@ def _emoji() -> "datasets.DatasetDict":
     from .emoji import load_emoji
 
     return load_emoji()
+
+
+def _emoji_compositions() -> "datasets.DatasetDict":
+    from .emoji_compositions import load_emoji_compositions
+
+    return load_emoji_compositions()
 
 
 def _icons() -> "datasets.DatasetDict":

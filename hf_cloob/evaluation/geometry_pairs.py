@@ -5,7 +5,7 @@
 import torch
 from tqdm.auto import tqdm
 
-from ..blockwise import score_block
+from ..blockwise_products import score_block
 from .ranking import TIE_TOLERANCE, check_embeds, check_positive
 
 # Squares of 16 MB: selecting the best of a block's rows costs the less the longer they are.

@@ -2,7 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Locked towers: no gradient, no dropout, and each distinct caption encoded once."""
 
+import hashlib
+import json
+import os
+import uuid
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -52,6 +57,8 @@ class PooledTextCache:
         captions: every caption that training will draw.
         max_entries: captions kept; the others, and unknown ones, are encoded each time they come.
         block_size: captions encoded together, of similar length.
+        cache_dir: folder in which the states stay for the next run, which then encodes no caption at all; every
+            caption is encoded at once. None: each block when it is needed, for this run only.
 
     Raises:
         ValueError: if the text tower still has trainable parameters.
@@ -65,6 +72,7 @@ class PooledTextCache:
         captions: Iterable[str],
         max_entries: int = 1_000_000,
         block_size: int = 64,
+        cache_dir: str | os.PathLike | None = None,
     ):
         trainable = [name for name, parameter in model.text_model.named_parameters() if parameter.requires_grad]
         if trainable:
@@ -75,7 +83,7 @@ class PooledTextCache:
         ordered = sorted(list(dict.fromkeys(captions))[:max_entries], key=lambda caption: (len(caption), caption))
         self._blocks = [ordered[start : start + block_size] for start in range(0, len(ordered), block_size)]
         self._block_of = {caption: number for number, block in enumerate(self._blocks) for caption in block}
-        self._rows: dict[str, torch.Tensor] = {}
+        self._rows: dict[str, torch.Tensor] = {} if cache_dir is None or not ordered else self._kept(Path(cache_dir))
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
         """Pooled, not projected states (batch_size, width of the text tower) of a batch of captions."""
@@ -103,3 +111,34 @@ class PooledTextCache:
             pooled = self.model.pooled_text_states(**inputs).pooler_output
         tower.train(was_training)
         return dict(zip(texts, pooled, strict=True))
+
+    def _kept(self, cache_dir: Path) -> dict[str, torch.Tensor]:
+        """The states of all captions, from disk or for it."""
+        from safetensors.torch import load_file, save_file
+
+        path = cache_dir / f"{self._fingerprint()}.safetensors"
+        if not path.is_file():
+            rows: dict[str, torch.Tensor] = {}
+            for block in self._blocks:
+                rows |= self._encode(block)
+            # Written aside and renamed: an interrupted run leaves nothing behind that looks finished.
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            aside = cache_dir / f".writing-{uuid.uuid4().hex}"
+            save_file({"states": torch.stack(list(rows.values())).cpu()}, aside)
+            os.replace(aside, path)
+        states = load_file(path)["states"].to(self.model.device)
+        return dict(zip(self._block_of, states, strict=True))
+
+    def _fingerprint(self) -> str:
+        """A name for everything that the states follow from: weights, tokenizer, captions and their blocks."""
+        tower, config = self.model.text_model, self.model.config
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        words = json.loads(backend.to_str()) if backend is not None else self.tokenizer.get_vocab()
+        # Padding and truncation are those of the last call.
+        words = {name: value for name, value in words.items() if name not in ("padding", "truncation")}
+        settings = [type(tower).__name__, config.text_config.to_dict(), config.text_pooling, words, self.max_length]
+        digest = hashlib.sha256(json.dumps([settings, self._blocks], sort_keys=True, default=str).encode())
+        for name, tensor in tower.state_dict().items():
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:32]

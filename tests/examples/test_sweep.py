@@ -27,7 +27,16 @@ ROOT = Path(__file__).parents[2]
 STAND_IN = """
 import json, pathlib, sys, time
 flags = dict(zip(sys.argv[3::2], sys.argv[4::2]))
-folder, seed, steps = pathlib.Path(flags["--output_dir"]), int(flags["--seed"]), int(flags["--max_train_steps"])
+folder = pathlib.Path(flags["--output_dir"])
+if "--suite" in flags:
+    with (folder.parents[2] / "suites.jsonl").open("a") as calls:
+        calls.write(json.dumps([sys.argv[2], flags["--suite"]]) + "\\n")
+    if flags["--suite"] == "arithmetic" and not (folder.parents[2] / "mended").exists():
+        raise SystemExit("evaluate.py: no such words")
+    folder.mkdir(exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps({"top1": 0.25, "num": 3}))
+    raise SystemExit(0)
+seed, steps = int(flags["--seed"]), int(flags["--max_train_steps"])
 setting = folder.parent.name
 with (folder.parents[1] / "calls.jsonl").open("a") as calls:
     calls.write(json.dumps([setting, seed, flags]) + "\\n")
@@ -150,6 +159,37 @@ def test_the_committed_sweep_has_four_settings_that_differ_in_loss_and_retrieval
     assert all(run == shared[0] for run in shared)
 
 
+def test_the_sweep_of_the_gap_has_every_objective_at_both_widths_and_scales():
+    plan = plan_sweep(SweepArguments(sweep=str(ROOT / "examples" / "sweeps" / "gap.yaml")))
+    weights = ("uniformity_weight", "alignment_weight", "cross_modal_uniformity_weight")
+    objectives = {
+        "clip": (0, 0, 0),
+        "cua": (1, 1, 0),
+        "cuaxu": (1, 1, 1),
+        "cloob": (0, 0, 0),
+        "cloob_cuaxu": (1, 1, 1),
+    }
+    assert len(plan.runs) == 20 and plan.suites == ("geometry", "arithmetic")
+    for run in plan.runs:
+        objective, dim, scale = run.setting.rsplit("_", 2)
+        flags = run.arguments
+        assert tuple(getattr(flags, weight) for weight in weights) == objectives[objective]
+        assert flags.contrastive_loss == ("infoloob" if objective.startswith("cloob") else "infonce")
+        assert flags.projection_dim == int(dim.removeprefix("d"))
+        assert flags.inverse_temperature == (100 if scale == "fixed" else None)
+        # InfoLOOB never learns its scale.
+        assert flags.learn_logit_scale == (False if scale == "fixed" and "cloob" not in objective else None)
+
+
+def test_the_sweep_of_explaining_away_differs_in_the_objective_only():
+    plan = plan_sweep(SweepArguments(sweep=str(ROOT / "examples" / "sweeps" / "explaining_away.yaml")))
+    objective = {"contrastive_loss", "hopfield_scale", "retrieval_warmup_steps", "tau_free_loss", "learn_logit_scale"}
+    objective |= {"inverse_temperature", "alignment_weight", "uniformity_weight", "cross_modal_uniformity_weight"}
+    runs = [asdict(run.arguments) for run in plan.runs if run.seed == 0]
+    shared = [{k: v for k, v in run.items() if k not in objective | {"output_dir"}} for run in runs]
+    assert all(run == shared[0] for run in shared) and shared[0]["dataset_name"] == "emoji_compositions"
+
+
 def test_a_sweep_runs_everything_once_and_its_figures_are_those_of_scipy(run, tmp_path):
     assert run("base", "better", keys={"seeds": [0, 1, 2]}) == 0
     assert sorted(call[:2] for call in calls(tmp_path)) == [[s, n] for s in ("base", "better") for n in (0, 1, 2)]
@@ -237,6 +277,41 @@ def test_a_finished_run_keeps_what_it_is_told_to(run, tmp_path, keep, left):
     assert (folder / "metrics.json").exists() and (folder / "train_log.jsonl").exists()
 
 
+def test_suites_are_measured_once_on_each_finished_run_and_their_figures_join_its_own(run, tmp_path):
+    keys = {"suites": ["geometry"], "metrics": ["test_top1", "geometry_top1"]}
+    assert run("base", keep="metrics", keys=keys) == 0
+    assert run("base", keep="metrics", keys=keys) == 0
+    measured = [json.loads(line) for line in (tmp_path / "suites.jsonl").read_text().splitlines()]
+    assert measured == [[str(tmp_path / "out" / "base" / f"seed-{seed}"), "geometry"] for seed in (0, 1)]
+    report = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert report["settings"]["base"]["summary"]["geometry_top1"]["mean"] == 0.25
+    assert report["settings"]["base"]["runs"]["0"]["metrics"]["geometry_num"] == 3
+    assert "| base | 2 of 2 | 35.00 ± 7.07 | 25.00 ± 0.00 |" in (tmp_path / "out" / "table.md").read_text()
+    assert not list((tmp_path / "out").rglob("*.safetensors"))
+
+
+def test_a_suite_that_fails_is_reported_and_measured_again_without_training(run, tmp_path, capsys):
+    keys = {"suites": ["geometry", "arithmetic"], "seeds": [0]}
+    assert run("base", keys=keys) == 1
+    assert (
+        "suite arithmetic of base/seed-0 ended with exit code 1: evaluate.py: no such words" in capsys.readouterr().out
+    )
+    (tmp_path / "mended").touch()
+    assert run("base", keys=keys) == 0
+    assert len(calls(tmp_path)) == 1
+    measured = [json.loads(line)[1] for line in (tmp_path / "suites.jsonl").read_text().splitlines()]
+    assert measured == ["geometry", "arithmetic", "arithmetic"]
+
+
+def test_a_run_that_is_trained_again_is_measured_again(run, tmp_path):
+    keys = {"suites": ["geometry"], "seeds": [0]}
+    assert run("base", keys=keys) == 0
+    metrics = tmp_path / "out" / "base" / "seed-0" / "metrics.json"
+    os.utime(metrics, (time.time() + 10, time.time() + 10))
+    run("base", keys=keys)
+    assert len((tmp_path / "suites.jsonl").read_text().splitlines()) == 2
+
+
 def test_a_run_that_another_sweep_holds_is_left_to_it(run, tmp_path, capsys):
     folder = tmp_path / "out" / "base" / "seed-0"
     folder.mkdir(parents=True)
@@ -292,6 +367,7 @@ def test_a_sweep_that_is_told_to_stop_stops_its_run_and_notes_the_time(tmp_path,
         ({"../base": {}}, {}, {}, "needs a name of its own that can be a folder, got '../base'"),
         ({"base": {}}, {"baseline": "bas"}, {}, r"baseline must be one of \['base'\], got 'bas'"),
         ({"base": {}}, {"seed": [1]}, {}, "unknown key 'seed' in .*; did you mean 'seeds'"),
+        ({"base": {}}, {"suites": ["coco"]}, {}, "suites in .* takes some of emoji, geometry, arithmetic; got"),
         ({"base": {}}, {"seeds": 3}, {}, "seeds in .* must be a list, got 3"),
         ({"base": {}}, {"seeds": [1, 1]}, {}, r"different whole numbers, got \[1, 1\]"),
         ({"base": {}}, {"may_differ": ["learning_rate"]}, {}, "may_differ in .* takes some of dataset_name"),

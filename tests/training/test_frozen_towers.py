@@ -169,3 +169,30 @@ def test_freezing_stops_every_gradient_of_a_tower_and_of_no_other():
     freeze(model.vision_model)
     assert not any(parameter.requires_grad for parameter in model.vision_model.parameters())
     assert all(parameter.requires_grad for parameter in model.text_model.parameters())
+
+
+def test_states_that_are_kept_on_disk_spare_the_next_run_every_caption(model, tokenizer, tmp_path):
+    plain = PooledTextCache(model, tokenizer, MAX_LENGTH, MANY, block_size=16)(MANY)
+    encoded = Encoded(model)
+    first = PooledTextCache(model, tokenizer, MAX_LENGTH, MANY, block_size=16, cache_dir=tmp_path)
+    assert sum(encoded.batches) == len(MANY)
+    second = PooledTextCache(model, tokenizer, MAX_LENGTH, MANY, block_size=16, cache_dir=tmp_path)
+    assert torch.equal(first(MANY), plain) and torch.equal(second(MANY[::-1]), plain.flip(0))
+    assert sum(encoded.batches) == len(MANY)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_kept_states_are_not_those_of_other_weights_captions_or_lengths(model, tokenizer, tmp_path):
+    def keep(texts=CAPTIONS, max_length=MAX_LENGTH) -> int:
+        PooledTextCache(model, tokenizer, max_length, texts, cache_dir=tmp_path)
+        return len(list(tmp_path.iterdir()))
+
+    assert [keep(), keep(), keep(CAPTIONS[1:]), keep(max_length=8)] == [1, 1, 2, 3]
+    with torch.no_grad():
+        next(model.text_model.parameters()).add_(1)
+    assert keep() == 4
+
+
+def test_without_captions_nothing_is_kept(model, tokenizer, tmp_path):
+    PooledTextCache(model, tokenizer, MAX_LENGTH, [], cache_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
