@@ -32,7 +32,7 @@ RESNET_WITH = {"model_type": "resnet", "hiden_sizes": [8]}
         ({"crop_scale": [0.9, 0.5]}, "crop_scale must be a range within"),
         ({"grayscale": 0.5}, "grayscale=0.5 belongs to the strong augmentation: set image_augmentation strong"),
         (
-            {"num_strong_views": 2, "strong_crop_scale": [0.9, 0.5]},
+            {"num_strong_views": 2, "strong_pairs": True, "strong_crop_scale": [0.9, 0.5]},
             "strong augmentation: crop_scale must be a range within",
         ),
         ({"color_jitter": [0.4, 0.4, 0.4]}, r"color_jitter takes 4 numbers, got \[0.4, 0.4, 0.4\]"),

@@ -193,9 +193,9 @@ def test_one_emoji_family_is_split_by_concept_and_what_is_known_is_another_style
 
     from hf_cloob.data.emoji import load_emoji
 
-    args = SimpleNamespace(
-        model_name_or_path="x", dataset_name="emoji", emoji_families=["fluent"], known_dataset_name=None
-    )
+    not_streamed = {"train_files": None, "train_dir": None, "streaming": False, "dataset_weights": None}
+    emoji = {"dataset_name": "emoji", "emoji_families": ["fluent"], "known_dataset_name": None}
+    args = SimpleNamespace(model_name_or_path="x", **emoji, **not_streamed)
     train_data, _ = build_run_data(args)
     fluent = load_emoji()["train"].filter(lambda family: family == "fluent", input_columns="family")
     assert set(train_data["family"]) == {"fluent"}

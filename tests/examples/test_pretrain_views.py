@@ -44,7 +44,7 @@ def batches(train_data, args, first_step=0) -> list[dict]:
 
 
 def test_the_defaults_are_a_plain_pair_and_the_papers_strong_set():
-    transforms = pretrain_views.build_image_transforms(arguments(), MEAN, STD)
+    transforms = pretrain_views.build_image_transforms(arguments(), 32, MEAN, STD)
     assert isinstance(transforms.pair, TrainingTransform)
     assert transforms.strong == StrongTransform(32, MEAN, STD)
     assert pretrain_views.build_views(arguments(), transforms.strong, list) == {
@@ -54,7 +54,9 @@ def test_the_defaults_are_a_plain_pair_and_the_papers_strong_set():
 
 
 def test_the_pair_itself_can_have_the_strong_set_with_the_affine_map_of_its_flags():
-    transforms = pretrain_views.build_image_transforms(arguments(image_augmentation="strong", rotation=9.0), MEAN, STD)
+    transforms = pretrain_views.build_image_transforms(
+        arguments(image_augmentation="strong", rotation=9.0), 32, MEAN, STD
+    )
     assert transforms.pair is transforms.strong and transforms.pair.rotation == 9.0
 
 

@@ -47,13 +47,15 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(tmp_path):
     whole = Run()
     whole.train(3)
     whole.state.best_metric, whole.state.best_step, whole.state.skipped = 0.25, 2, {"unreadable": 4}
+    whole.state.num_good, whole.state.stream_positions = 96, {0: {"shard": 3}}
     path = save_checkpoint(whole.accelerator, tmp_path, whole.state.step, keep=1)
     whole.train(3)
 
     resumed = Run()
     torch.rand(5), random.random(), np.random.rand()
     resumed.accelerator.load_state(str(path))
-    assert vars(resumed.state) == {"step": 3, "best_metric": 0.25, "best_step": 2, "skipped": {"unreadable": 4}}
+    expected = {"step": 3, "best_metric": 0.25, "best_step": 2, "skipped": {"unreadable": 4}, "num_good": 96}
+    assert vars(resumed.state) == vars(TrainState()) | expected | {"stream_positions": {0: {"shard": 3}}}
     assert resumed.schedule.last_epoch == 3
     resumed.train(3)
     assert all(torch.equal(one, other) for one, other in zip(whole.weights(), resumed.weights(), strict=True))
