@@ -52,15 +52,15 @@ def interpolate(args, start, model, processor, evaluate, ends: tuple[dict, dict]
     from hf_cloob.training.interpolation import ALPHAS, WeightPoint, choose_alpha, interpolate_weights
 
     new, known = (selection_metric(ends[1], prefix) for prefix in ("selection_", "known_selection_"))
+    # Both were built with the flags' objective, so their weights have the same names.
     weights = [{name: tensor.clone() for name, tensor in each.state_dict().items()} for each in (start, model)]
-    weights[0] |= {name: tensor for name, tensor in weights[1].items() if name not in weights[0]}
     points = []
     for alpha in ALPHAS:
-        model.load_state_dict(interpolate_weights(*own_names(*weights), alpha))
+        model.load_state_dict(interpolate_weights(*weights, alpha))
         figures = evaluate(model, processor, final=False)
         points.append(WeightPoint(alpha, figures[new], figures[known]))
     chosen = choose_alpha(points, args.max_known_loss)
-    model.load_state_dict(interpolate_weights(*own_names(*weights), chosen.alpha))
+    model.load_state_dict(interpolate_weights(*weights, chosen.alpha))
     folder = output_dir / INTERPOLATED_FOLDER
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -73,11 +73,6 @@ def interpolate(args, start, model, processor, evaluate, ends: tuple[dict, dict]
     except ImportError as error:
         print(f"No interpolation.png: {error}")
     return curve | {"interpolated_alpha": chosen.alpha}, metrics, chosen.alpha
-
-
-def own_names(start: dict, finetuned: dict) -> tuple[dict, dict]:
-    """Both state dicts with the fine-tuned model's names: another objective has a bias more, or one less."""
-    return {name: start[name] for name in finetuned}, finetuned
 
 
 def selection_metric(metrics: dict, prefix: str) -> str:

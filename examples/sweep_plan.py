@@ -142,6 +142,8 @@ def plan_sweep(args: SweepArguments) -> SweepPlan:
                 check_arguments(arguments)
             except UserError as error:
                 raise UserError(f"the run {setting!r} of {place}: {error}") from None
+            if arguments.num_epochs:
+                raise UserError(f"the run {setting!r} of {place}: a sweep's budget is max_train_steps, not num_epochs")
             runs.append(SweepRun(setting, seed, folder, entry["recipe"], tuple(flags), arguments))
     _check_equal_budget(runs, may_differ)
     metrics, suites = tuple(sweep.get("metrics", ())), tuple(sweep.get("suites", ()))

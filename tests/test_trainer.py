@@ -4,6 +4,7 @@
 
 import pytest
 import torch
+from gloo import run_in_processes
 from tiny_models import tiny_cloob, tiny_inputs
 from transformers import Trainer, TrainingArguments
 
@@ -78,3 +79,24 @@ def test_accumulated_steps_are_averaged_and_never_scaled_by_a_number_of_items(tm
     trainer.train()
     one_batch = tiny_cloob(contrastive_loss="infonce").train()(**tiny_inputs(4), return_loss=True).loss.item()
     assert trainer.state.log_history[0]["loss"] == pytest.approx(one_batch, rel=0.4)
+
+
+SGD = {"optim": "sgd", "lr_scheduler_type": "constant", "max_grad_norm": 0.0, "warmup_steps": 0, "max_steps": 1}
+
+
+def train_one_step(rank: int, folder: str, per_device_batch_size: int) -> tuple[float, dict[str, torch.Tensor]]:
+    """The loss and the weights after one step on all 8 pairs, this process's share of them."""
+    model = tiny_cloob(contrastive_loss="infoloob")
+    trainer = build_trainer(f"{folder}/{rank}", model, save_strategy="no", **SGD)
+    trainer.args.per_device_train_batch_size = trainer._train_batch_size = per_device_batch_size
+    trainer.train()
+    return trainer.state.log_history[0]["loss"], {name: each.detach() for name, each in model.named_parameters()}
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_trainer_take_the_step_of_one_on_the_global_batch(tmp_path):
+    expected_loss, expected = train_one_step(0, str(tmp_path / "one"), 8)
+    for loss, weights in run_in_processes(train_one_step, 2, str(tmp_path / "two"), 4, keep=False):
+        assert loss == pytest.approx(expected_loss, abs=1e-3)
+        for name, weight in weights.items():
+            torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-6)
