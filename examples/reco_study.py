@@ -11,8 +11,9 @@ icons that distract. A seed decides wordings, distractors, the fusion layers' fi
 
 All numbers of a control and the best control are chosen on the half "selection", once with its entities in the memory
 and once without; figures are of the half "test", whose flags and fine-grained emoji are not trained on. The fusion
-layers start from the fitted readout and train on flags of the selection half in the memory's styles, on emoji and on
-icons, each with and without its entity in the memory. Nothing is chosen about them: both sides are refined. With
+layers start from the fitted readout, with a matrix that whitens pictures within entities (`whitened_readout`), and
+train on flags of the selection half in the memory's styles, on emoji and on icons, each with and without its entity in
+the memory; the matrix knows no other entities. Nothing is chosen about them: both sides are refined. With
 --fusion_family the emoji that train are of that family, which is then not in the memory (for a base that was
 pretrained without it).
 
@@ -62,7 +63,7 @@ class RecoStudyArguments:
     batch_size: int = field(default=256, metadata={"help": "pairs in a batch; fewer if there are fewer"})
     learning_rate: float = field(default=3e-5, metadata={"help": "peak learning rate"})
     readout_learning_rate: float = field(
-        default=1e-2, metadata={"help": "peak learning rate of each readout's numbers; a tenth for its matrix"}
+        default=1e-3, metadata={"help": "peak learning rate of each readout's numbers; a tenth for its matrix"}
     )
     weight_decay: float = field(default=0.1, metadata={"help": "decay of matrices"})
     warmup_ratio: float = field(default=0.1, metadata={"help": "share of the steps in which the rate rises"})

@@ -5,7 +5,7 @@
 from pathlib import Path
 
 import torch
-from reco_study_tasks import Task
+from reco_study_tasks import EMOJI, FLAG, Task
 from train_reco import TrainRecoArguments, train
 from train_reco_data import RecoData, build_loader
 from train_reco_setup import Run, settle_batch_size
@@ -14,6 +14,7 @@ from train_reco_start import build_fusion_optimizer
 from hf_cloob import RecoConfig, RecoForZeroShot, RecoMemory
 from hf_cloob.retrieval.control_fitting import set_readout
 from hf_cloob.retrieval.controls import Lookup, Readout
+from hf_cloob.retrieval.readout_matrix import whitening_matrix
 from hf_cloob.retrieval.training_neighbors import TrainingNeighbors
 from hf_cloob.training.checkpointing import TrainState
 from hf_cloob.training.optimization import build_schedule
@@ -32,6 +33,25 @@ def new_model(base, fingerprint: str, seed: int, k: int, readout: Readout | None
     model = RecoForZeroShot(config, base)
     if readout is not None:
         set_readout(model, readout)
+    return model
+
+
+@torch.no_grad()
+def whiten_texts(model: RecoForZeroShot, task: Task) -> RecoForZeroShot:
+    """Give the prompts' readout the matrix that whitens what it reads, pictures, within the training pairs' entities.
+
+    The same model. Pictures are the pairs' and the memory's other ones of their entities.
+    """
+    trained, in_memory = set(task.pair_entities), task.own_ids >= 0
+    images = torch.cat([task.memory.image_embeds, task.pairs.image_embeds]).float()
+    entities = [*task.entries.entities, *task.pair_entities]
+    kept = [entity in trained for entity in task.entries.entities] + (~in_memory).tolist()
+    sources = []
+    # Flags and emoji, which are more, say as much; icons are shown once.
+    for source in (FLAG, EMOJI):
+        rows = [row for row, keep in enumerate(kept) if keep and entities[row][0] == source]
+        sources.append((images[rows], [entities[row] for row in rows]))
+    model.text_fusion.readout_proj.weight.copy_(whitening_matrix(sources))
     return model
 
 

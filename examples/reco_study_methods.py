@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from reco_study_fusion import SPARE, new_model, side_scores, train_fusion
+from reco_study_fusion import SPARE, new_model, side_scores, train_fusion, whiten_texts
 from reco_study_tasks import Task, without_entities
 
 from hf_cloob import RecoForZeroShot, RecoMemory
@@ -140,10 +140,13 @@ def compare(args, accelerator, base, task: Task, view: View, log_dir: Path) -> C
     # With the readout come its neighbors; from zero nothing is known, and k = 0 is the layer's capacity alone.
     starts = {"fusion_k0": (None, 0), "reco_from_zero": (None, args.num_neighbors), "reco": (readout, readout.k)}
     models = {}
-    for name, (start, k) in starts.items():
-        model = new_model(base, task.memory.fingerprint, task.seed, k, start)
-        log = log_dir / f"{task.style}-seed{task.seed}-{name}.jsonl"
-        models[name] = train_fusion(args, accelerator, task, neighbors, model, log)
+    for name, (start, k) in {"whitened_readout": (readout, readout.k), **starts}.items():
+        models[name] = model = new_model(base, task.memory.fingerprint, task.seed, k, start).eval()
+        if start is not None:
+            whiten_texts(model, task)
+        if name in starts:
+            log = log_dir / f"{task.style}-seed{task.seed}-{name}.jsonl"
+            train_fusion(args, accelerator, task, neighbors, model, log)
         # Its pairs show the selection half's entities too, so that half could not choose a side.
         fitted[name] = Fitted({"side": "both", "k": k}, selection_accuracy(task, view, model))
     for side in SIDES[:2]:

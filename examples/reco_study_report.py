@@ -19,6 +19,7 @@ BEST = "best_control"
 READOUT = "hopfield_both"
 COMPARED = (
     ("reco", BEST),
+    ("whitened_readout", BEST),
     ("reco", "class_name_lookup"),
     ("reco", READOUT),
     ("reco", "base"),
