@@ -179,7 +179,9 @@ def test_every_retrieval_scale_works_with_half_operands_for_opposite_equal_and_d
         )
         assert (ours[0] - expected[0]).abs() <= 2e-3, name
         for gradient, wanted in zip(ours[1], expected[1], strict=True):
-            assert (gradient - wanted).norm() <= 0.03 * wanted.norm().clamp_min(0.1), name
+            # A score that is wrong by its operands' rounding, times the scale: near a softmax of one winner it shows.
+            tolerance = 1e-2 if hopfield_scale <= 60 else 1e-1
+            assert (gradient - wanted).norm() <= tolerance * wanted.norm().clamp_min(0.1), name
 
 
 @pytest.mark.parametrize("hopfield_scale", [3.0, 60.0])
