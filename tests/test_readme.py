@@ -120,6 +120,31 @@ def test_the_table_of_the_retrieval_study_is_what_the_study_wrote():
     assert printed == study_table()
 
 
+GAP_ROWS = {"clip": "CLIP", "cua": "CUA", "cuaxu": "CUAXU", "cloob": "CLOOB", "cloob_cuaxu": "CLOOB + CUAXU"}
+GAP_COLUMNS = {"zero-shot": "zero_shot", "text→image R@1": "text_to_image", "arithmetic": "arithmetic"}
+
+
+def gap_table() -> str:
+    measured = json.loads((ROOT / "examples/study_results/gap/metrics.json").read_text(encoding="utf-8"))
+    lines = [f"| objective | t | distance, d = 128 | d = 32 | separable | {' | '.join(GAP_COLUMNS)} |", "|---" * 8 + "|"]
+    for scale, scale_name in (("fixed", "100"), ("own", "its own")):
+        for objective, name in GAP_ROWS.items():
+            wide, narrow = (f"{objective}_d{dim}_{scale}" for dim in (128, 32))
+            distances = [measured.get(f"{setting}/centroid_distance") for setting in (wide, narrow)]
+            cells = ["–" if distance is None else f"{distance:.2f}" for distance in distances]
+            cells.append(f"{100 * measured[f'{wide}/separability']:.0f} %")
+            for column in GAP_COLUMNS.values():
+                mean, low, high = (100 * measured[f"{wide}/{column}{end}"] for end in ("", "_low", "_high"))
+                cells.append(f"{mean:.1f} [{low:.1f}, {high:.1f}]")
+            lines.append(f"| {name} | {scale_name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_the_gap_is_what_the_study_wrote():
+    printed = re.search(r"<!-- gap.*?-->\n(.*?)\n<!-- /gap -->", README, flags=re.DOTALL).group(1)
+    assert printed == gap_table()
+
+
 def test_every_relative_link_and_picture_exists():
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
     assert targets
