@@ -77,7 +77,7 @@ def start_run(args) -> Run:
     with accelerator.main_process_first():
         train_data, evaluate = build_run_data(args)
     if args.num_epochs:
-        args.max_train_steps = steps_of_epochs(args, train_data)
+        args.max_train_steps = steps_of_epochs(args, epoch_size(args, train_data))
     tokenizer, model = build_tokenizer_and_model(args, train_data)
     processor, transforms = build_processor(args, tokenizer)
     check_towers_take_the_data(model, processor, image_side(processor.image_processor))
@@ -145,11 +145,17 @@ def start_run(args) -> Run:
     )
 
 
-def steps_of_epochs(args, train_data) -> int:
-    """Optimizer steps of `num_epochs`; of streamed data the flags say how many pairs are an epoch."""
-    if is_streamed(args) and args.train_num_samples is None:
+def epoch_size(args, train_data) -> int:
+    """Pairs in an epoch; the flags must say how many of streamed data are one."""
+    if not is_streamed(args):
+        return len(train_data)
+    if args.train_num_samples is None:
         raise UserError("num_epochs of streamed data needs train_num_samples, the number of pairs in an epoch")
-    num_pairs = args.train_num_samples if is_streamed(args) else len(train_data)
+    return args.train_num_samples
+
+
+def steps_of_epochs(args, num_pairs: int) -> int:
+    """Optimizer steps of `num_epochs` of so many pairs."""
     return max(1, round(args.num_epochs * num_pairs / (args.batch_size * args.gradient_accumulation_steps)))
 
 

@@ -22,7 +22,7 @@ def test_a_corpus_is_read_once_and_its_bad_pairs_are_printed_by_cause(command, t
     assert (metrics["num_good"], metrics["num_shards"]) == (num_good + more, 11)
     assert metrics["num_bad"] == sum(counted.values())
     assert metrics["pairs_per_second"] > 0
-    assert "truncated image (first: " in result.stdout and "cut_in_a_header.tar" in result.stdout
+    assert "truncated image (first: " in result.stdout and "cut_in_a_caption.tar" in result.stdout
 
 
 def test_a_pattern_without_files_is_one_line(command):

@@ -130,7 +130,7 @@ def launched():
             args = recipe(name)
             check_arguments(args)
             model = build_on_meta(args)
-            built[name] = args, model, build_run_optimizer(args, model)
+            built[name] = args, model, build_run_optimizer(args, model, model)
         return built[name]
 
     return build
@@ -238,7 +238,8 @@ def test_nine_epochs_of_coco_are_their_steps_at_a_constant_rate(launched):
 
 
 def test_the_pictures_of_cc3m_are_cropped_and_nothing_else():
-    processor, transform = build_processor(recipe("cloob_cc3m"), tiny_tokenizer())
+    processor, transforms = build_processor(recipe("cloob_cc3m"), tiny_tokenizer())
+    transform = transforms.pair
     assert (transform.image_size, transform.crop_scale, transform.crop_ratio) == (224, (0.9, 1.0), (3 / 4, 4 / 3))
     assert processor.image_processor.crop_size["height"] == 224
     # CLIP's statistics.
