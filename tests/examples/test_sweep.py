@@ -96,7 +96,8 @@ def batch_keys(arguments) -> list:
     accelerator = SimpleNamespace(process_index=0, num_processes=1, device=SimpleNamespace(type="cpu"))
     train_data, _ = build_data(arguments)
     tokenizer, _ = build_tokenizer_and_model(arguments, train_data)
-    loader = build_loader(arguments, train_data, tokenizer, lambda image, rng: None, 77, 0, accelerator)
+    transforms = SimpleNamespace(pair=lambda image, rng: None, strong=None)
+    loader = build_loader(arguments, train_data, tokenizer, transforms, 77, 0, accelerator)
     return list(loader.batch_sampler)
 
 
@@ -281,7 +282,7 @@ def test_suites_are_measured_once_on_each_finished_run_and_their_figures_join_it
     keys = {"suites": ["geometry"], "metrics": ["test_top1", "geometry_top1"]}
     assert run("base", keep="metrics", keys=keys) == 0
     assert run("base", keep="metrics", keys=keys) == 0
-    measured = [json.loads(line) for line in (tmp_path / "suites.jsonl").read_text().splitlines()]
+    measured = [json.loads(line) for line in (tmp_path / "out" / "suites.jsonl").read_text().splitlines()]
     assert measured == [[str(tmp_path / "out" / "base" / f"seed-{seed}"), "geometry"] for seed in (0, 1)]
     report = json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert report["settings"]["base"]["summary"]["geometry_top1"]["mean"] == 0.25
@@ -296,10 +297,10 @@ def test_a_suite_that_fails_is_reported_and_measured_again_without_training(run,
     assert (
         "suite arithmetic of base/seed-0 ended with exit code 1: evaluate.py: no such words" in capsys.readouterr().out
     )
-    (tmp_path / "mended").touch()
+    (tmp_path / "out" / "mended").touch()
     assert run("base", keys=keys) == 0
     assert len(calls(tmp_path)) == 1
-    measured = [json.loads(line)[1] for line in (tmp_path / "suites.jsonl").read_text().splitlines()]
+    measured = [json.loads(line)[1] for line in (tmp_path / "out" / "suites.jsonl").read_text().splitlines()]
     assert measured == ["geometry", "arithmetic", "arithmetic"]
 
 
@@ -309,7 +310,7 @@ def test_a_run_that_is_trained_again_is_measured_again(run, tmp_path):
     metrics = tmp_path / "out" / "base" / "seed-0" / "metrics.json"
     os.utime(metrics, (time.time() + 10, time.time() + 10))
     run("base", keys=keys)
-    assert len((tmp_path / "suites.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "out" / "suites.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_run_that_another_sweep_holds_is_left_to_it(run, tmp_path, capsys):
