@@ -37,7 +37,7 @@ def cross_correlation(
         ValueError: for unequal shapes, fewer than two pairs (of a share none is enough) or non-finite values.
     """
     minimum, names = 2 if global_batch_size is None else 0, ("image_features", "text_features")
-    first, second = checked_pair(image_features, text_features, minimum, names)
+    first, second = full_precision(*checked_pair(image_features, text_features, minimum, names))
     with torch.autocast(first.device.type, enabled=False):
         return first.T @ second / (len(first) if global_batch_size is None else global_batch_size)
 
@@ -105,7 +105,8 @@ def negative_cosine_loss(predictions: torch.Tensor, targets: torch.Tensor) -> to
 
     Source: Chen & He 2021 (SimSiam, arXiv 2011.10566); Grill et al. 2020 (BYOL, arXiv 2006.07733), equation 2.
     """
-    predictions, targets = checked_pair(predictions, targets.detach(), minimum=1, names=("predictions", "targets"))
+    names = ("predictions", "targets")
+    predictions, targets = full_precision(*checked_pair(predictions, targets.detach(), minimum=1, names=names))
     with torch.autocast(predictions.device.type, enabled=False):
         return 2 - 2 * torch.linalg.vecdot(predictions, targets).mean()
 
@@ -175,7 +176,7 @@ def swalip_loss(
             f"Assignments are swapped between two views, got {len(image_views)} of images and {len(text_views)} of "
             "texts."
         )
-    pairs = [[checked_pair(images, texts) for texts in text_views] for images in image_views]
+    pairs = [[full_precision(*checked_pair(images, texts)) for texts in text_views] for images in image_views]
     scale = checked_scale(inverse_temperature, "inverse_temperature", pairs[0][0][0])
     with torch.autocast(scale.device.type, enabled=False):
         scores = [[images @ texts.T for images, texts in row] for row in pairs]
@@ -210,7 +211,8 @@ def simclr_loss(
     Source: Chen et al. 2020 (SimCLR, arXiv 2002.05709), equation 1; Mu et al. 2021 (SLIP, arXiv 2112.12750) uses the
     same form with temperature 0.1.
     """
-    first, second = checked_pair(first_embeds, second_embeds, names=("first_embeds", "second_embeds"))
+    names = ("first_embeds", "second_embeds")
+    first, second = full_precision(*checked_pair(first_embeds, second_embeds, names=names))
     scale = checked_scale(inverse_temperature, "inverse_temperature", first)
     with torch.autocast(first.device.type, enabled=False):
         views = torch.cat([first, second])
