@@ -17,7 +17,7 @@ AXES = {"k": "neighbors", "memory_size": "entries of the memory", "wrong_caption
 NOTE = "Diamonds: means over the seeds. Lines and bands: their 95 % t-intervals. Small points: one seed each."
 # Trained ones stand out from what is free.
 FREE, TRAINED = SERIES[0], SERIES[1]
-TRAINED_METHODS = ("fusion_", "reco")
+TRAINED_METHODS = ("fusion_", "reco", "whitened_")
 
 
 def plot_study(groups: Mapping, effects: Mapping, path: Path) -> Path:

@@ -97,7 +97,8 @@ STUDY_METHODS = {
     "class_name_lookup": "class name looked up in captions",
     "best_control": "*best of these on the selection half*",
     "reco_from_zero": "RECO, trained from the identity",
-    "reco": "RECO, trained from the readout",
+    "whitened_readout": "RECO, readout on both sides with its matrix",
+    "reco": "RECO, trained from there",
 }
 STUDY_QUERIES = {"flags": "flags/in_memory", "fine emoji": "noto/in_memory", "fine emoji, removed": "noto/removed"}
 
