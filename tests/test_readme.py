@@ -149,6 +149,39 @@ def test_the_table_of_the_gap_is_what_the_study_wrote():
     assert printed == gap_table()
 
 
+FINETUNE_SETTINGS = {
+    "full": "all weights",
+    "layer_wise": "layer-wise rates",
+    "frozen_text": "text tower locked",
+    "lora": "LoRA",
+}
+FINETUNE_COLUMNS = {"new": "test_top1", "known": "known_test_top1"}
+
+
+def finetune_table() -> str:
+    measured = json.loads((ROOT / "examples/study_results/finetune/metrics.json").read_text(encoding="utf-8"))
+    lines = ["| | new | known | new, WiSE-FT | known, WiSE-FT | alpha |", "|---" * 6 + "|"]
+    before = [100 * measured[f"full/before_{name}_mean"] for name in FINETUNE_COLUMNS.values()]
+    lines.append(f"| the start | {before[0]:.1f} | {before[1]:.1f} | | | |")
+    for setting, name in FINETUNE_SETTINGS.items():
+        if f"{setting}/test_top1_mean" not in measured:
+            continue
+        prefixes = ("", "interpolated_")
+        figures = [
+            100 * measured[f"{setting}/{prefix}{metric}_mean"]
+            for prefix in prefixes
+            for metric in FINETUNE_COLUMNS.values()
+        ]
+        cells = " | ".join(f"{figure:.1f}" for figure in figures)
+        lines.append(f"| {name} | {cells} | {measured[f'{setting}/interpolated_alpha_mean']:g} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_fine_tuning_is_what_its_sweep_wrote():
+    printed = re.search(r"<!-- finetune.*?-->\n(.*?)\n<!-- /finetune -->", README, flags=re.DOTALL).group(1)
+    assert printed == finetune_table()
+
+
 def test_every_relative_link_and_picture_exists():
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
     assert targets
