@@ -45,7 +45,7 @@ def interpolation_plot(
     if len(tests) != 3:
         raise ValueError(f"tests takes the start, the fine-tuned and the chosen model; got {len(tests)} figures.")
     with plot_style():
-        figure = new_figure(6.4, 4.4)
+        figure = new_figure(6.8, 4.8)
         axes = figure.add_subplot()
         _draw_curve(axes, points, chosen_alpha)
         labels = ("start, test", "fine-tuned, test", f"chosen, test (alpha {chosen_alpha:g})")
@@ -55,7 +55,7 @@ def interpolation_plot(
         axes.set_xlabel(f"what was known, {names[1].replace('selection_', '')}, %")
         axes.set_ylabel(f"the new task, {names[0].replace('selection_', '')}, %")
         axes.margins(0.08)
-        axes.legend(loc="best")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)  # below: the points may be anywhere
         figure.tight_layout()
         return save_png(figure, path)
 
