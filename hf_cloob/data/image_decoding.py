@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .bad_samples import BadSample
+from .remote_files import open_remote
 
 # A picture of a few kilobytes can unpack to gigabytes. PIL itself warns from here on and refuses twice as much.
 MAX_PIXELS = 89_478_485
@@ -72,9 +73,7 @@ def _read(path: str) -> bytes:
     try:
         if "://" not in path:
             return Path(path).read_bytes()
-        from datasets.utils.file_utils import xopen
-
-        with xopen(path, "rb") as file:  # retries, and knows the hub's tokens
+        with open_remote(path) as file:
             return file.read()
     except (OSError, ValueError):  # a null byte in a path is a ValueError
         raise BadSample("missing image") from None

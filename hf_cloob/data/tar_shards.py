@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from .bad_samples import BadSample, usable_captions
+from .remote_files import open_remote
 from .shards import EncodedPair, HeldOutRows
 
 IMAGE_MEMBERS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif", "ppm", "pgm")
@@ -143,9 +144,7 @@ def _opened(url: str) -> IO[bytes]:
         return _Pipe(url.removeprefix("pipe:"))
     if "://" not in url:
         return open(url, "rb")
-    from datasets.utils.file_utils import xopen
-
-    return xopen(url, "rb")  # fsspec, which tries again where a server fails for a moment
+    return open_remote(url)
 
 
 def _says_cut_off(error: Exception) -> bool:
