@@ -126,7 +126,8 @@ GAP_COLUMNS = {"zero-shot": "zero_shot", "text→image R@1": "text_to_image", "a
 
 def gap_table() -> str:
     measured = json.loads((ROOT / "examples/study_results/gap/metrics.json").read_text(encoding="utf-8"))
-    lines = [f"| objective | t | distance, d = 128 | d = 32 | separable | {' | '.join(GAP_COLUMNS)} |", "|---" * 8 + "|"]
+    lines = [f"| objective | t | distance, d = 128 | d = 32 | separable | {' | '.join(GAP_COLUMNS)} |"]
+    lines.append("|---" * 8 + "|")
     for scale, scale_name in (("fixed", "100"), ("own", "its own")):
         for objective, name in GAP_ROWS.items():
             wide, narrow = (f"{objective}_d{dim}_{scale}" for dim in (128, 32))
