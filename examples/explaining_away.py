@@ -11,7 +11,8 @@ frozen image embedding, retrieval of the object's name, and the true caption aga
 most salient object is the control for quality in general, the object alone in its place for what can be seen at all.
 Each model is compared with the baseline picture by picture: values are averaged over the seeds both have, the interval
 is a paired bootstrap over pictures; a paired t-interval over seeds stands beside it (`…_seeds_low`, `…_seeds_high`).
-OUTPUT_DIR holds metrics.json, table.md and explaining_away.png.
+OUTPUT_DIR holds metrics.json, table.md and explaining_away.png; the values of every picture stay in each model's
+folder, explaining_away.safetensors, so that a model is measured once.
 """
 
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ def main() -> None:
 def explain(args: ExplainingAwayArguments) -> dict:
     """Measure every model, compare, and write all results; returns what `metrics.json` holds."""
     runs = find_runs(Path(args.sweep_dir), args.baseline)
-    from explaining_away_data import load_questions, measure_run
+    from explaining_away_data import load_questions, measured_values
     from explaining_away_report import draw_report, summarize, table_markdown
     from tqdm.auto import tqdm
 
@@ -53,7 +54,7 @@ def explain(args: ExplainingAwayArguments) -> dict:
         folders = [(setting, seed, folder) for setting, seeds in runs.items() for seed, folder in seeds.items()]
         values: dict[str, dict[str, dict]] = {}
         for setting, seed, folder in tqdm(folders, desc="Measuring", unit="model"):
-            values.setdefault(setting, {})[seed] = measure_run(folder, questions)
+            values.setdefault(setting, {})[seed] = measured_values(folder, questions)
         metrics = summarize(values, args.baseline) | {"num_pictures": len(questions.images)}
     output_dir = Path(args.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
