@@ -47,7 +47,9 @@ def test_pairs_of_several_corpora_come_with_the_captions_of_each(emoji, flags):
 
 
 def test_an_unknown_corpus_is_named():
-    with pytest.raises(ValueError, match="The corpora of this package are emoji, emoji_compositions, icons, flags; got 'emojis'"):
+    with pytest.raises(
+        ValueError, match="The corpora of this package are emoji, emoji_compositions, icons, flags; got 'emojis'"
+    ):
         load_corpus("emojis")
 
 
