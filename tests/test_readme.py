@@ -180,6 +180,36 @@ def test_the_table_of_fine_tuning_is_what_its_sweep_wrote():
     assert printed == finetune_table()
 
 
+EXPLAINED = {
+    "linear probe, recall@5": ("probe", "recall@5"),
+    "retrieval by name, recall@5": ("retrieval", "recall@5"),
+    "true or changed caption": ("forced_choice", "accuracy"),
+}
+
+
+def explaining_away_table() -> str:
+    folder = ROOT / "examples/study_results/explaining_away"
+    measured = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    lines = [f"| object | model | {' | '.join(EXPLAINED)} |", "|---" * (2 + len(EXPLAINED)) + "|"]
+    # The models first, then their differences.
+    settings = sorted({name.split("/")[0] for name in measured if "/" in name}, key=lambda name: ("-" in name, name))
+    for role in ("most", "least"):
+        for setting in settings:
+            names = [f"{setting}/{measure}_{role}_{figure}" for measure, figure in EXPLAINED.values()]
+            sign = "+" if "-" in setting else ""
+            ends = [[100 * measured[name + end] for end in ("", "_low", "_high")] for name in names]
+            cells = [f"{mean:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]" for mean, low, high in ends]
+            lines.append(f"| {role} salient | {setting.replace('-', ' − ')} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_explaining_away_is_what_the_study_wrote():
+    printed = re.search(
+        r"<!-- explaining_away.*?-->\n(.*?)\n<!-- /explaining_away -->", README, flags=re.DOTALL
+    ).group(1)
+    assert printed == explaining_away_table()
+
+
 def test_every_relative_link_and_picture_exists():
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
     assert targets
