@@ -144,7 +144,10 @@ def build_processor(args, tokenizer):
 
 def build_image_processor(args):
     """The checkpoint's own image processor, CLIP's without one; flags that are given replace its values."""
-    from transformers import AutoImageProcessor, CLIPImageProcessor
+    from transformers import CLIPImageProcessor
+
+    # Not from the top: there, older versions ask for torchvision, which no processor of PIL needs.
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     start = None
     if args.model_name_or_path:
